@@ -87,7 +87,7 @@ class NxCloudDownloadError(NxCloudError):
 
 
 class NxCloudMediaRefusedError(NxCloudError):
-    """This media can never be stored as asked: too large, a forbidden host, a name already taken."""
+    """A media that can never be stored as asked: too large, a forbidden host, a name already taken."""
 
 
 class NxCloudMediaGoneError(NxCloudMediaRefusedError):

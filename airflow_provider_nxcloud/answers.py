@@ -1,0 +1,159 @@
+"""What NXCloud's API answers: from an HTTP response to ``data``, or to the error that fits."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from airflow_provider_nxcloud.exceptions import (
+    NxCloudError,
+    NxCloudRequestError,
+    NxCloudUnavailableError,
+    describe_code,
+)
+from airflow_provider_nxcloud.retries import parse_retry_after
+from airflow_provider_nxcloud.transport import network_cause
+
+#: More than this is no answer of NXCloud's, in bytes; theirs have some hundred.
+MAX_ANSWER_BYTES = 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+_OVERLOADED = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True)
+class Question:
+    """
+    What was asked, for the texts of errors.
+
+    :param action: the action called.
+    :param conn_id: the Airflow Connection it went through.
+    :param media_id: the media asked for, None where the action is not about one.
+    """
+
+    action: str
+    conn_id: str
+    media_id: str | None = None
+
+    def __str__(self) -> str:
+        media = f" of media {self.media_id!r}" if self.media_id is not None else ""
+        return f"{self.action}{media} through connection {self.conn_id!r}"
+
+    def error(self, kind: type[NxCloudError], problem: str, **details: Any) -> NxCloudError:
+        """Return an error of that kind about this question; ``details`` are the error's own attributes."""
+        return kind(f"{self}: {problem}", media_id=self.media_id, **details)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    NXCloud's envelope.
+
+    :param code: 0 for success.
+    :param data: what was asked for; empty where NXCloud sends null.
+    :param message: NXCloud's own words, cut to 200 characters.
+    :param date: the ``Date`` header, NXCloud's clock.
+    """
+
+    code: int
+    data: dict[str, Any]
+    message: str
+    date: str | None
+
+
+def read_answer(response: requests.Response, question: Question, timeout: float) -> Answer:
+    """
+    Read a response that has not been read yet.
+
+    :param response: the response, requested with ``stream=True``.
+    :param question: what was asked.
+    :param timeout: seconds the whole body may take.
+    :return: the answer, whatever its code.
+    :raises NxCloudUnavailableError: when it is none (overload, broken, too large, too slow): may pass.
+    :raises NxCloudRequestError: when the HTTP status says that the request itself is wrong.
+    """
+    with response:
+        status = response.status_code
+        if status >= 500 or status in _OVERLOADED:
+            raise question.error(
+                NxCloudUnavailableError,
+                f"NXCloud answered HTTP {status}; it may pass later",
+                retry_after=parse_retry_after(response.headers.get("Retry-After")),
+            )
+        if 300 <= status < 400:
+            raise question.error(
+                NxCloudRequestError,
+                f"NXCloud answered HTTP {status}, a redirect, which a signed call never follows; "
+                "check host of the connection",
+            )
+        try:
+            body = _read_body(response, question, timeout)
+            return _parse(body, response, question)
+        except NxCloudUnavailableError as error:
+            if status < 400:
+                raise
+            raise question.error(
+                NxCloudRequestError, f"NXCloud answered HTTP {status}; check host of the connection"
+            ) from error
+
+
+def unwrap(answer: Answer, question: Question) -> dict[str, Any]:
+    """
+    Return the data of a successful answer.
+
+    :param answer: NXCloud's answer.
+    :param question: what was asked.
+    :return: its ``data``.
+    :raises NxCloudError: the subclass that belongs to its code when that is not 0.
+    """
+    if answer.code == 0:
+        return answer.data
+    meaning, remedy, kind = describe_code(answer.code)
+    said = f"; NXCloud says {answer.message!r}" if answer.message else ""
+    raise question.error(
+        kind, f"NXCloud answered {answer.code} ({meaning}{said}); {remedy}", code=answer.code
+    )
+
+
+def _read_body(response: requests.Response, question: Question, timeout: float) -> bytes:
+    deadline = time.monotonic() + timeout
+    body = bytearray()
+    try:
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise question.error(
+                    NxCloudUnavailableError, f"the answer is over {MAX_ANSWER_BYTES} bytes, so not NXCloud's"
+                )
+            if time.monotonic() > deadline:
+                raise question.error(NxCloudUnavailableError, f"the answer took over {timeout:g} s")
+    except (HTTPError, OSError) as error:
+        raise question.error(
+            NxCloudUnavailableError, f"the answer broke off: {network_cause(error)}"
+        ) from None
+    return bytes(body)
+
+
+def _parse(body: bytes, response: requests.Response, question: Question) -> Answer:
+    try:
+        envelope = json.loads(body)
+    except (ValueError, RecursionError):
+        kind = response.headers.get("Content-Type", "no type")[:50]
+        raise question.error(
+            NxCloudUnavailableError, f"the answer is not JSON but {len(body)} bytes of {kind!r}"
+        ) from None
+    code = envelope.get("code") if isinstance(envelope, dict) else None
+    data = envelope.get("data") if isinstance(envelope, dict) else None
+    if not isinstance(code, int) or isinstance(code, bool) or not isinstance(data, dict | None):
+        raise question.error(
+            NxCloudUnavailableError, "the answer has not the documented shape (code, message, data)"
+        )
+    # The answer comes from outside and ends up in logs: printable, short, and without this call's signature.
+    signature = str(response.request.headers.get("sign"))
+    message = str(envelope.get("message") or "").replace(signature, "***")
+    message = "".join(c for c in message if c.isprintable())[:200]
+    return Answer(code, data or {}, message, response.headers.get("Date"))

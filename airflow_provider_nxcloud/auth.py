@@ -1,0 +1,91 @@
+"""Signing at send time: the ``requests`` auth that signs each attempt with a timestamp of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from requests import PreparedRequest
+from requests.auth import AuthBase
+
+from airflow_provider_nxcloud.signature import sign
+
+__all__ = ["NxCloudAuth", "sign"]
+
+
+class NxCloudAuth(AuthBase):
+    """
+    Sign a prepared request the way NXCloud's "API Interface Invocation Convention" asks.
+
+    The action is the last segment of the URL's path. ``ts`` and ``sign`` are made anew each time the auth is
+    applied, so every attempt of a retried call carries its own.
+
+    :param access_key: who calls, the ``accessKey`` header.
+    :param access_secret: the secret that belongs to the access key; never sent.
+    :param biz_type: the business type, default ``"2"`` (WhatsApp).
+    :param clock: returns seconds since the epoch, default :func:`time.time`.
+    """
+
+    def __init__(
+        self,
+        access_key: str,
+        access_secret: str,
+        *,
+        biz_type: str = "2",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._access_key = access_key
+        self._access_secret = access_secret
+        self._biz_type = biz_type
+        self._clock = clock
+        #: Seconds that NXCloud's clock is ahead of this machine's, as far as :meth:`learn_clock` was told.
+        self.clock_offset = 0.0
+
+    def learn_clock(self, date: str | None) -> bool:
+        """
+        Take NXCloud's time from an answer, so that the next signature carries a timestamp it accepts.
+
+        :param date: the ``Date`` header of the answer, None where it has none.
+        :return: whether it could be read.
+        """
+        try:
+            self.clock_offset = parsedate_to_datetime(date or "").timestamp() - self._clock()
+        except ValueError:
+            return False
+        return True
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """
+        Add the five headers to a request that is about to be sent.
+
+        :param request: the prepared request; its body must be in memory, because its bytes are signed.
+        :return: the same request.
+        :raises TypeError: when the body is a stream.
+        """
+        body = request.body
+        if body is not None and not isinstance(body, str | bytes):
+            raise TypeError("NXCloud signs the bytes of the body: give it as str or bytes, not as a stream")
+        # NXCloud leaves multipart bodies out of the signature.
+        if str(request.headers.get("Content-Type", "")).startswith("multipart/form-data"):
+            body = None
+        action = urlsplit(request.url or "").path.rstrip("/").rpartition("/")[2]
+        ts = str(round((self._clock() + self.clock_offset) * 1000))
+        request.headers.update(
+            {
+                "accessKey": self._access_key,
+                "ts": ts,
+                "bizType": self._biz_type,
+                "action": action,
+                "sign": sign(
+                    access_key=self._access_key,
+                    action=action,
+                    biz_type=self._biz_type,
+                    ts=ts,
+                    body=body,
+                    access_secret=self._access_secret,
+                ),
+            }
+        )
+        return request

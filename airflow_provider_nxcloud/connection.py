@@ -1,0 +1,180 @@
+"""An Airflow Connection in, checked settings out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_nxcloud.base_url import build_base_url, parse_port, parse_scheme
+from airflow_provider_nxcloud.exceptions import NxCloudInputError
+from airflow_provider_nxcloud.extra_fields import EXTRA_FIELDS, parse_phone
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """
+    What a connection says, checked and in the types the rest of the provider works with.
+
+    :param conn_id: the connection's ID, for error texts.
+    :param base_url: ``scheme://host[:port][/path]`` without a trailing slash.
+    :param access_key: who calls; the connection's login.
+    :param access_secret: what signs the calls; the connection's password.
+    :param business_phone: the merchant number, digits only; None when nobody names one.
+    :param timeout: seconds to wait for a connection and for each read, 30 by default.
+    :param max_attempts: how often one call is tried in all, 5 by default.
+    :param verify: whether to check TLS certificates (the default), or the path of the CAs to trust.
+    :param proxies: proxy URL per scheme; by default None, which leaves proxies to the environment.
+    :param allowed_media_hosts: globs, in lower case, of the hosts that media may come from; by default empty,
+        which leaves it to the downloader's own rule.
+    """
+
+    conn_id: str
+    base_url: str
+    access_key: str
+    access_secret: str = field(repr=False)
+    business_phone: str | None
+    timeout: float = 30.0
+    max_attempts: int = 5
+    verify: bool | str = True
+    # Without repr: proxy URLs may carry credentials.
+    proxies: dict[str, str] | None = field(default=None, repr=False)
+    allowed_media_hosts: tuple[str, ...] = ()
+
+    @classmethod
+    def from_connection(
+        cls, connection: Connection, *, business_phone: str | int | None = None
+    ) -> ConnectionSettings:
+        """
+        Check a connection, of whatever type; safe on an event loop.
+
+        :param connection: the Airflow connection.
+        :param business_phone: a merchant number that beats the connection's; None (the default) for that.
+        :return: the settings.
+        :raises NxCloudInputError: a field is missing or wrong; the text names connection and field, and never
+            shows a secret.
+        """
+        conn_id = str(connection.conn_id)
+
+        def check(name: str, parse: Callable[..., Any], *values: object) -> Any:
+            try:
+                return parse(*values)
+            except ValueError as error:
+                raise NxCloudInputError(f"Connection {conn_id!r}, {name}: {error}") from error
+
+        # The keys first: in a URI whose secret is not percent-encoded, the secret's rest ends up in schema,
+        # which its error would show.
+        access_key = check("login (access key)", _access_key, connection.login)
+        access_secret = check("password (access secret)", _secret, connection.password)
+        scheme = check("schema", parse_scheme, _given(connection.schema))
+        port = check("port", parse_port, _given(connection.port))
+        extra = check("extra", _read_extra, connection.extra)
+        _warn_of_unknown(conn_id, extra)
+        if business_phone is not None:
+            extra["business_phone"] = clean_phone(business_phone, "business_phone")
+        options = {
+            name: check(f"{name} (in extra)", parse, value)
+            for name, parse in EXTRA_FIELDS.items()
+            if (value := _given(extra.get(name))) is not None
+        }
+        return cls(
+            conn_id=conn_id,
+            base_url=check("host", build_base_url, _given(connection.host), scheme, port),
+            access_key=access_key,
+            access_secret=access_secret,
+            **{"business_phone": None, **options},
+        )
+
+    def mask_secrets(self) -> None:
+        """
+        Have Airflow mask the access secret and the passwords in proxy URLs in its logs.
+
+        Airflow itself masks the password of a connection that it fetches, but nothing inside a proxy URL.
+        Never call it on an event loop: on Airflow 3 it waits for the supervisor.
+        """
+        try:
+            from airflow.sdk.log import mask_secret
+        except ImportError:  # Airflow 2
+            from airflow.utils.log.secrets_masker import (  # type: ignore[import-not-found,no-redef]
+                mask_secret,
+            )
+        secrets = {self.access_secret}
+        for url in (self.proxies or {}).values():
+            if password := urlsplit(url).password:
+                secrets |= {password, unquote(password)}
+        for secret in secrets:
+            mask_secret(secret)
+
+
+def clean_phone(value: object, where: str) -> str:
+    """
+    Return a phone number as NXCloud wants it.
+
+    :param value: the number; ``+``, spaces, dashes and brackets are taken out.
+    :param where: what the error text calls it.
+    :return: 5 to 20 ASCII digits.
+    :raises NxCloudInputError: something else remains.
+    """
+    try:
+        return parse_phone(value)
+    except ValueError as error:
+        raise NxCloudInputError(f"{where}: {error}") from error
+
+
+def _given(value: object) -> object:
+    """Return a field's value, or None when nobody filled it: forms store null or an empty text for that."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _secret(value: object) -> str:
+    if _given(value) is None:
+        raise ValueError("is missing; NXCloud shows it among the settings of the application")
+    if not isinstance(value, str):
+        raise ValueError("must be text; put it in quotes")
+    # Refused and not stripped: only its owner knows what belongs to a secret.
+    if value != value.strip() or not value.isprintable():
+        raise ValueError("has white space around it or an invisible character in it; enter it again")
+    return value
+
+
+def _access_key(value: object) -> str:
+    key = _secret(value)
+    if not key.isascii():  # it travels as an HTTP header
+        raise ValueError("has a character outside ASCII in it; enter it again")
+    return key
+
+
+def _read_extra(raw: object) -> dict[str, Any]:
+    """
+    Return the extra as a new dictionary.
+
+    From the raw text: ``extra_dejson`` waits for Airflow 3's supervisor, which an event loop must not, and
+    takes text that is no JSON for an empty extra.
+    """
+    if _given(raw) is None:
+        return {}
+    try:
+        extra = json.loads(raw) if isinstance(raw, str) else raw
+    except (ValueError, RecursionError):
+        extra = None
+    if not isinstance(extra, dict):
+        raise ValueError('must be a JSON object such as {"business_phone": "8613800000000"}')
+    return dict(extra)
+
+
+def _warn_of_unknown(conn_id: str, extra: dict[str, Any]) -> None:
+    if unknown := extra.keys() - EXTRA_FIELDS.keys():
+        log.warning(
+            "Connection %r, extra: ignoring %s; known fields are %s",
+            conn_id,
+            ", ".join(sorted(map(repr, unknown))),
+            ", ".join(EXTRA_FIELDS),
+        )

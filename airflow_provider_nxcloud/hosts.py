@@ -1,0 +1,95 @@
+"""Which hosts a media may be downloaded from, since the URL comes from outside."""
+
+from __future__ import annotations
+
+import socket
+from fnmatch import fnmatchcase
+from functools import cached_property
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from airflow_provider_nxcloud.connection import ConnectionSettings
+from airflow_provider_nxcloud.exceptions import NxCloudMediaRefusedError
+from airflow_provider_nxcloud.transport import proxies_for
+
+
+class MediaHosts:
+    """
+    Decide whether a download URL may be followed.
+
+    With ``allowed_media_hosts`` in the connection a host has to match one of its globs. Without, any host is
+    fine but those inside one's own network (loopback, link-local, private), and those too when the API's base
+    URL itself is inside.
+
+    :param settings: the connection's settings.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self._outside: set[tuple[str, str]] = set()
+
+    def check(self, url: str, *, came_from: str | None = None) -> None:
+        """
+        Refuse a URL that must not be followed.
+
+        :param url: where the download would go.
+        :param came_from: the URL that redirected there, None for NXCloud's own.
+        :raises NxCloudMediaRefusedError: naming scheme or host, never the query.
+        """
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise NxCloudMediaRefusedError("the download URL cannot be read") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise NxCloudMediaRefusedError(f"the download URL is {parts.scheme!r}, not http or https")
+        if came_from and urlsplit(came_from).scheme == "https" and parts.scheme == "http":
+            raise NxCloudMediaRefusedError(f"the download is redirected from https to plain http ({host!r})")
+        if parts.username is not None:
+            raise NxCloudMediaRefusedError(f"the download URL carries credentials for {host!r}")
+        self._check_host(parts.scheme, host, url)
+
+    def _check_host(self, scheme: str, host: str, url: str) -> None:
+        settings = self._settings
+        if settings.allowed_media_hosts:
+            if not any(fnmatchcase(host, glob.lower()) for glob in settings.allowed_media_hosts):
+                raise NxCloudMediaRefusedError(
+                    f"the download host {host!r} matches none of allowed_media_hosts of connection "
+                    f"{settings.conn_id!r}"
+                )
+        elif (scheme, host) not in self._outside and not self._base_url_is_inside:
+            # Behind a proxy only the proxy resolves names, so there only literal addresses can be judged.
+            proxied = proxies_for(settings, url).get(scheme)
+            addresses = _literal_address(host) if proxied else _resolve(host)
+            if any(map(_is_inside, addresses)):
+                raise NxCloudMediaRefusedError(
+                    f"the download host {host!r} is inside your own network, where a URL from outside must not "
+                    f"lead; if it is right, list it in allowed_media_hosts of connection {settings.conn_id!r}"
+                )
+            if addresses:
+                self._outside.add((scheme, host))
+
+    @cached_property
+    def _base_url_is_inside(self) -> bool:
+        return any(map(_is_inside, _resolve(urlsplit(self._settings.base_url).hostname or "")))
+
+
+def _is_inside(address: str) -> bool:
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return not ip.is_global
+
+
+def _literal_address(host: str) -> list[str]:
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        return ["127.0.0.1"] if host == "localhost" or host.endswith(".localhost") else []
+
+
+def _resolve(host: str) -> list[str]:
+    try:
+        return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        return []  # the download itself will say that the name does not resolve

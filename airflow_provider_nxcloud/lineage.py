@@ -1,0 +1,79 @@
+"""What Airflow's lineage and assets are told about a finished transfer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import Asset
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+Record = Mapping[str, Any]
+
+
+def add_outlet_metadata(
+    context: Any, outlets: Iterable[object], records: Iterable[Record], manifest: str | None
+) -> None:
+    """
+    Give the asset events of the declared outlets the counts and bytes of the transfer.
+
+    :param context: Airflow's context; one without outlet events, as in a unit test, is left alone.
+    :param outlets: the task's outlets; only assets get metadata.
+    :param records: the result records.
+    :param manifest: where the records were written, None when nowhere.
+    """
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    extra = _summary(records)
+    if manifest is not None:
+        extra["manifest"] = manifest
+    for outlet in outlets:
+        if isinstance(outlet, Asset):
+            events[outlet].extra.update(extra)
+
+
+def operator_lineage(destination: str, records: Iterable[Record]) -> OperatorLineage:
+    """
+    Describe a transfer to OpenLineage.
+
+    :param destination: the URI of the destination.
+    :param records: the result records.
+    :return: NXCloud as input and the destination, with the bytes and files stored now, as output.
+    """
+    from airflow.providers.common.compat.openlineage.facet import (
+        Dataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+    )
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    counts = _summary(records)
+    place = urlsplit(destination)
+    host = place.netloc.rpartition("@")[2]
+    return OperatorLineage(
+        inputs=[Dataset(namespace="nxcloud", name="whatsapp/media")],
+        outputs=[
+            OutputDataset(
+                namespace=f"{place.scheme}://{host}" if host else place.scheme,
+                name=place.path.strip("/") if host else place.path.rstrip("/"),
+                outputFacets={
+                    "outputStatistics": OutputStatisticsOutputDatasetFacet(
+                        size=counts["bytes"], fileCount=counts["stored"]
+                    )
+                },
+            )
+        ],
+    )
+
+
+def _summary(records: Iterable[Record]) -> dict[str, Any]:
+    counts = Counter({"stored": 0, "skipped": 0, "failed": 0, "bytes": 0})
+    for record in records:
+        counts[record["status"]] += 1
+        counts["bytes"] += record["size"] if record["status"] == "stored" else 0
+    return dict(counts)

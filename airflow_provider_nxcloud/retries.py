@@ -1,0 +1,101 @@
+"""
+The one retry policy, for API calls and downloads alike.
+
+Retried are the errors that may pass, up to ``max_attempts`` attempts, after an exponential wait
+with jitter (0.5 to 1.5 s at first, at most 31 s) or what the server's ``Retry-After`` asks for, if that is
+longer. Everything else is raised at once, and the last error is raised as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential,
+    wait_random,
+)
+from tenacity.stop import stop_base
+
+from airflow_provider_nxcloud.exceptions import NxCloudError
+
+log = logging.getLogger(__name__)
+
+#: The longest wait a server may ask for, in seconds; asked for more, the policy gives up at once and leaves the
+#: waiting to Airflow's own retry, which holds no worker.
+MAX_RETRY_AFTER = 300.0
+
+_backoff = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
+
+
+def retrying(
+    *kinds: type[NxCloudError],
+    max_attempts: int,
+    sleep: Callable[[float], None],
+    max_seconds: float = float("inf"),
+) -> Retrying:
+    """
+    Return the retry policy.
+
+    :param kinds: the errors that may pass.
+    :param max_attempts: how often to try at most.
+    :param sleep: waits that many seconds; may raise to end the retrying.
+    :param max_seconds: no attempt starts later than this many seconds after the first; default: no limit.
+    :return: the policy, to be called with the function to try and its arguments.
+    """
+    stop: stop_base = stop_after_attempt(max_attempts) | _stop_on_long_retry_after()
+    return Retrying(
+        stop=stop | stop_before_delay(max_seconds),
+        wait=_wait,
+        retry=retry_if_exception_type(kinds),
+        before_sleep=_log_wait,
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """
+    Read a ``Retry-After`` header (RFC 9110, 10.2.3).
+
+    :param value: the header, a number of seconds or an HTTP date; None where there is none.
+    :return: seconds to wait, at least 0; None where it cannot be read.
+    """
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    # "-0000" dates come back without a zone; HTTP dates are always GMT.
+    at = at.replace(tzinfo=at.tzinfo or timezone.utc)
+    return max(0.0, at.timestamp() - datetime.now(timezone.utc).timestamp())
+
+
+def _error(state: RetryCallState) -> NxCloudError:
+    error = state.outcome and state.outcome.exception()
+    return error if isinstance(error, NxCloudError) else NxCloudError()
+
+
+def _wait(state: RetryCallState) -> float:
+    return max(_backoff(state), _error(state).retry_after or 0.0)
+
+
+class _stop_on_long_retry_after(stop_base):  # noqa: N801, tenacity's naming
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return (_error(retry_state).retry_after or 0.0) > MAX_RETRY_AFTER
+
+
+def _log_wait(state: RetryCallState) -> None:
+    log.info(
+        "Attempt %d: %s; the next one in %.1f s", state.attempt_number, _error(state), state.upcoming_sleep
+    )

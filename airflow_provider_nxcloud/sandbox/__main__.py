@@ -1,0 +1,149 @@
+"""Run a sandbox from the command line: ``python -m airflow_provider_nxcloud.sandbox``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_nxcloud.sandbox.records import SandboxRequest
+from airflow_provider_nxcloud.sandbox.server import FAULTS, NxCloudSandbox
+
+_VARIABLE = "AIRFLOW_CONN_NXCLOUD_DEFAULT"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Serve until SIGINT or SIGTERM.
+
+    :param arguments: the command line; None is that of the process.
+    :return: the exit status: 0 after a signal, 2 if the port cannot be had.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        sandbox = _sandbox(options)
+        sandbox.start()
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        print(f"{parser.prog}: error: {error.strerror}", file=sys.stderr)
+        return 2
+    try:
+        _announce(sandbox)
+        stopped.wait()
+    finally:
+        sandbox.stop()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_nxcloud.sandbox",
+        description="A stand-in for NXCloud on this machine. Its keys are published test values.",
+        epilog="\n".join(
+            ["faults, with their options and defaults; all take times (null is for ever) and media_id too:"]
+            + [f"  {fault.usage}\n      {fault.act.__doc__}" for fault in FAULTS.values()]
+        ).replace("%", "%%"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
+    add("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    add("--access-key", default="sandbox-access-key", help="accepted access key (default %(default)s)")
+    add("--access-secret", default="sandbox-access-secret", help="its secret (default %(default)s)")
+    add("--business-phone", default="8613800138000", help="known merchant number (default %(default)s)")
+    add("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="before each answer (default 0)")
+    add("--url-lifetime", type=_seconds, default=300.0, metavar="SECONDS", help="of URLs (default 300)")
+    add("--clock-offset", type=float, default=0.0, metavar="SECONDS", help="server clock ahead (default 0)")
+    add("--rate-limit", type=int, metavar="CALLS", help="API calls a second before 429 (default: no limit)")
+    add("--fault", type=_fault, action="append", default=[], metavar="NAME[:key=value...]", help="see below")
+    add(
+        "--fault-rate", type=_share, default=0.0, metavar="SHARE", help="of random faults, 0 to 1 (default 0)"
+    )
+    add(
+        "--available-after-calls", type=int, default=0, metavar="N", help="-1 for each sample's first N calls"
+    )
+    add("--available-after-seconds", type=_seconds, default=0.0, metavar="SECONDS", help="-1 until then")
+    add("--quiet", action="store_true", help="no line for each request")
+    return parser
+
+
+def _sandbox(options: argparse.Namespace) -> NxCloudSandbox:
+    sandbox = NxCloudSandbox(
+        host=options.host,
+        port=options.port,
+        access_key=options.access_key,
+        access_secret=options.access_secret,
+        business_phone=options.business_phone,
+        api_latency=options.latency,
+        download_latency=options.latency,
+        url_lifetime=options.url_lifetime,
+        clock_offset=options.clock_offset,
+        rate_limit=options.rate_limit,
+        fault_rate=options.fault_rate,
+    )
+    for media in sandbox.media.values():
+        media.available_after_calls = options.available_after_calls
+        media.available_after_seconds = options.available_after_seconds
+    for name, fault_options in options.fault:
+        sandbox.inject(name, **fault_options)
+
+    def observe(request: SandboxRequest) -> None:
+        # A server that runs for days must not keep what nobody reads.
+        sandbox.requests.clear()
+        if not options.quiet:
+            sys.stdout.write(f"{request.method} {request.path} {request.status}\n")
+            sys.stdout.flush()
+
+    sandbox.observer = observe
+    return sandbox
+
+
+def _announce(sandbox: NxCloudSandbox) -> None:
+    print(f"NXCloud sandbox on {sandbox.base_url}\n\nmedia:")
+    for media in sandbox.media.values():
+        print(f"  {media.media_id}  {media.mime_type}  {len(media.content)} bytes")
+    print("\nconnection, either of:")
+    print(f"export {_VARIABLE}={shlex.quote(sandbox.connection_json)}")
+    print(f"export {_VARIABLE}={shlex.quote(sandbox.connection_uri)}\n", flush=True)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return seconds
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return share
+
+
+def _fault(text: str) -> tuple[str, dict[str, Any]]:
+    # A colon counts only before key=, so that URLs, JSON objects and date:5 can be values.
+    name, *parts = re.split(r":(?=[a-z_]+=)", text)
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        try:
+            options[key] = json.loads(value) if key != "media_id" else value
+        except ValueError:
+            options[key] = value
+    return name, options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

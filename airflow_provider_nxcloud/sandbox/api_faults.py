@@ -1,0 +1,99 @@
+"""The faults of API calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_provider_nxcloud.sandbox.api import json_reply
+from airflow_provider_nxcloud.sandbox.common_faults import common_faults
+from airflow_provider_nxcloud.sandbox.faults import Exchange
+from airflow_provider_nxcloud.sandbox.wire import Reply
+
+API_FAULTS = common_faults("api")
+
+_HUGE = 64 * 1_048_576
+_HUGE_PIECE = b"x" * 65_536
+
+
+def _body(reply: Reply) -> bytes:
+    """Return the body of an API answer, which is always bytes."""
+    return bytes(reply.body) if isinstance(reply.body, (bytes, memoryview)) else b"".join(reply.body)
+
+
+@API_FAULTS.add("api.code", heals=True)
+def _code(exchange: Exchange, *, code: int = -1, message: str = "request failed") -> Reply:
+    """Answer one of NXCloud's codes."""
+    return json_reply({"code": code, "message": message, "data": None})
+
+
+@API_FAULTS.add("api.reset_after_headers", heals=True)
+def _reset_after_headers(exchange: Exchange) -> Reply:
+    """Send the headers, then reset the connection."""
+    reply = exchange.answer()
+    reply.stop_at, reply.ending = 0, "reset"
+    return reply
+
+
+@API_FAULTS.add("api.broken_json", heals=True)
+def _broken_json(exchange: Exchange) -> Reply:
+    """Answer the first half of the JSON, as if it were all."""
+    reply = exchange.answer()
+    body = _body(reply)
+    reply.body = body[: len(body) // 2]
+    return reply
+
+
+@API_FAULTS.add("api.empty", heals=True)
+def _empty(exchange: Exchange) -> Reply:
+    """Answer 200 with an empty body."""
+    return Reply(200, {"Content-Type": "application/json"})
+
+
+@API_FAULTS.add("api.huge")
+def _huge(exchange: Exchange) -> Reply:
+    """Answer 64 MB of valid JSON."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b'{"code": 0, "message": "'
+        for _ in range(_HUGE // len(_HUGE_PIECE)):
+            yield _HUGE_PIECE
+        yield b'", "data": {}}'
+
+    return Reply(200, {"Content-Type": "application/json"}, pieces(), framing="chunked")
+
+
+@API_FAULTS.add("api.shape")
+def _shape(exchange: Exchange, *, value: Any) -> Reply:
+    """Answer this JSON value instead of NXCloud's object."""
+    return json_reply(value)
+
+
+@API_FAULTS.add("api.no_data")
+def _no_data(exchange: Exchange) -> Reply:
+    """Answer success with null for data."""
+    return json_reply({"code": 0, "message": "success", "data": None})
+
+
+@API_FAULTS.add("api.no_url")
+def _no_url(exchange: Exchange) -> Reply:
+    """Leave the url out of data."""
+    reply = exchange.answer()
+    document = json.loads(_body(reply))
+    if document["data"]:
+        document["data"].pop("url", None)
+    return json_reply(document)
+
+
+@API_FAULTS.add("api.url")
+def _url(exchange: Exchange, *, url: str) -> Reply:
+    """Answer with this url in data."""
+    return _data(exchange, url=url)
+
+
+@API_FAULTS.add("api.data")
+def _data(exchange: Exchange, **data: Any) -> Reply:
+    """Answer success with these values in data, beside the others."""
+    document = json.loads(_body(exchange.answer()))
+    return json_reply({"code": 0, "message": "success", "data": {**(document["data"] or {}), **data}})

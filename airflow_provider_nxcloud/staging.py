@@ -1,0 +1,127 @@
+"""Where the bytes of a media wait until they are verified: in memory when few, else in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+#: Bytes of one media kept in memory; what is larger goes to disk.
+MEMORY_LIMIT = 512 * 1024
+#: How staging folders begin, hidden on every system and recognisable.
+FOLDER_PREFIX = ".nxcloud-staging-"
+#: Staging folders older than this were left by a killed process, in seconds.
+STRAY_AGE = 24 * 3600
+
+
+def make_staging_folder(parent: Path) -> Path:
+    """
+    Make a folder for the staged files of one run, and remove those that killed runs left a day ago or before.
+
+    :param parent: where; for a local destination the destination itself, so that publishing is a rename.
+    :return: the new folder, for its owner to remove.
+    :raises OSError: when the parent cannot be read or written.
+    """
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(FOLDER_PREFIX) and time.time() - entry.stat().st_mtime > STRAY_AGE:
+                shutil.rmtree(entry.path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
+
+
+class StagedFile:
+    """
+    The bytes of one media, hashed as they arrive.
+
+    :param folder: where the file goes if it gets too large for memory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / uuid.uuid4().hex
+        self._file: BinaryIO = io.BytesIO()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything written so far."""
+        self.discard()
+        self._file = io.BytesIO()
+        self.size = 0
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def write(self, chunk: bytes) -> None:
+        """
+        Append bytes.
+
+        :param chunk: the bytes.
+        :raises OSError: when the disk takes no more.
+        """
+        if isinstance(self._file, io.BytesIO) and self.size + len(chunk) > MEMORY_LIMIT:
+            self._spill(self._file)
+        self._file.write(chunk)
+        self.size += len(chunk)
+        self._sha256.update(chunk)
+        self._md5.update(chunk)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of everything written, in lower-case hex."""
+        return self._sha256.hexdigest()
+
+    @property
+    def md5(self) -> str:
+        """MD5 of everything written, in lower-case hex."""
+        return self._md5.hexdigest()
+
+    def head(self, size: int) -> bytes:
+        """
+        Return the first bytes.
+
+        :param size: how many.
+        :return: at most that many bytes.
+        """
+        self._file.seek(0)
+        start = self._file.read(size)
+        self._file.seek(0, os.SEEK_END)
+        return start
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """
+        Read everything written, after the last write.
+
+        :param size: bytes a chunk.
+        :return: the chunks, in order.
+        """
+        self._file.seek(0)
+        while chunk := self._file.read(size):
+            yield chunk
+
+    def to_path(self) -> Path:
+        """
+        Finish the file on disk.
+
+        :return: its path, with the permissions of any new file; whoever moves it away owns it then.
+        :raises OSError: when the disk takes no more.
+        """
+        if isinstance(self._file, io.BytesIO):
+            self._spill(self._file)
+        self._file.close()
+        return self._path
+
+    def discard(self) -> None:
+        """Remove everything; harmless when it was done before or the file was moved away."""
+        in_memory = isinstance(self._file, io.BytesIO)
+        self._file.close()
+        if not in_memory:
+            self._path.unlink(missing_ok=True)
+
+    def _spill(self, memory: io.BytesIO) -> None:
+        self._file = self._path.open("w+b")
+        self._file.write(memory.getbuffer())

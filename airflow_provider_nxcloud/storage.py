@@ -1,0 +1,284 @@
+"""A verified staged file becomes one complete object, in one atomic step."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
+
+from airflow_provider_nxcloud.exceptions import (
+    NxCloudInputError,
+    NxCloudMediaRefusedError,
+    NxCloudStorageError,
+)
+from airflow_provider_nxcloud.staging import StagedFile, make_staging_folder
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+#: What is sent to an object store at once, in bytes. fsspec's own default of 50 MB, times the workers, is what
+#: fills memory.
+BLOCK_SIZE = 8 * 1024 * 1024
+
+_LOCAL = frozenset({"", "file", "local"})
+_MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?\Z", re.ASCII)
+
+
+def _content_settings(mime_type: str) -> Any:
+    from azure.storage.blob import ContentSettings
+
+    return ContentSettings(content_type=mime_type)
+
+
+#: Scheme -> the keyword for the Content-Type, and what makes its value. A wrong keyword is silently ignored.
+_CONTENT_TYPE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    **dict.fromkeys(("s3", "s3a"), ("ContentType", str)),
+    **dict.fromkeys(("gs", "gcs"), ("content_type", str)),
+    **dict.fromkeys(("abfs", "abfss", "adl"), ("content_settings", _content_settings)),
+}
+
+
+class Storage(ABC):
+    """
+    A destination, ready to be written: its connection is known and its staging folder exists.
+
+    :param staging_parent: where the staging folder goes.
+    """
+
+    def __init__(self, staging_parent: Path) -> None:
+        self._staging = make_staging_folder(staging_parent)
+
+    def stage(self) -> StagedFile:
+        """Return an empty staged file."""
+        return StagedFile(self._staging)
+
+    def close(self) -> None:
+        """Remove everything staged; publish nothing afterwards."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    @abstractmethod
+    def uri(self, name: str) -> str:
+        """Return what opens the object again: ``ObjectStoragePath(uri)``."""
+
+    @abstractmethod
+    def find(self, name: str) -> int | None:
+        """
+        Look for an object.
+
+        :param name: its name relative to the destination.
+        :return: its size in bytes, None where there is none.
+        :raises NxCloudStorageError: when the store does not tell.
+        :raises NxCloudMediaRefusedError: when a folder has that name.
+        """
+
+    @abstractmethod
+    def publish(self, name: str, staged: StagedFile, mime_type: str | None = None) -> None:
+        """
+        Make a staged file an object, whole or not at all; an older one of that name is replaced.
+
+        :param name: its name relative to the destination.
+        :param staged: the content.
+        :param mime_type: the Content-Type, where the store keeps one.
+        :raises NxCloudStorageError: when the store refuses.
+        """
+
+
+class LocalStorage(Storage):
+    """
+    A folder of this machine. The staging folder lies in it, so publishing is a rename.
+
+    :param root: the folder; made where it is missing.
+    :raises OSError: when the folder cannot be made or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        super().__init__(root)
+        self._root = root
+
+    def uri(self, name: str) -> str:
+        """Return the ``file://`` URI."""
+        return f"file://{self._root / name}"
+
+    def find(self, name: str) -> int | None:
+        """Look for a file."""
+        path = self._root / name
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _storage_error("look for", self.uri(name), error) from error
+        if path.is_dir():
+            raise _refuse_folder(self.uri(name))
+        return found.st_size
+
+    def publish(self, name: str, staged: StagedFile, mime_type: str | None = None) -> None:
+        """Rename the staged file; a local file keeps no MIME type."""
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staged.to_path(), path)
+        except OSError as error:
+            raise _storage_error("write", self.uri(name), error) from error
+
+
+class ObjectStorage(Storage):
+    """
+    A prefix in an object store. Folders are never made, and nothing is listed or looked up to write.
+
+    :param scheme: the URL's scheme.
+    :param path: bucket and prefix.
+    :param conn_id: the storage connection, None for the worker's own credentials.
+    :param write_kwargs: further arguments of the store's write.
+    """
+
+    def __init__(self, scheme: str, path: str, conn_id: str | None, write_kwargs: Mapping[str, Any]) -> None:
+        self._scheme = scheme
+        self._path = path.rstrip("/")
+        self._conn_id = conn_id
+        self._write_kwargs = write_kwargs
+        self._fs = self._filesystem()
+        super().__init__(Path(tempfile.gettempdir()))
+
+    def uri(self, name: str) -> str:
+        """Return the URI with the storage connection in it, so that the same credentials open it again."""
+        return f"{self._scheme}://{self._conn_id + '@' if self._conn_id else ''}{self._path}/{name}"
+
+    def find(self, name: str) -> int | None:
+        """Look for an object, past any listing this process has cached."""
+        path = f"{self._path}/{name}"
+        try:
+            self._fs.invalidate_cache(path.rpartition("/")[0])
+            info = self._fs.info(path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise _storage_error("look for", self.uri(name), error) from error
+        if info["type"] != "file":
+            raise _refuse_folder(self.uri(name))
+        return int(info["size"])
+
+    def publish(self, name: str, staged: StagedFile, mime_type: str | None = None) -> None:
+        """Write the object in one upload, which is aborted when anything goes wrong."""
+        options = {**self._content_type(mime_type), **self._write_kwargs}
+        try:
+            target = self._fs.open(f"{self._path}/{name}", "wb", block_size=BLOCK_SIZE, **options)
+            try:
+                for chunk in staged.chunks(BLOCK_SIZE):
+                    target.write(chunk)
+                target.close()
+            except BaseException:
+                # Closing a half-written file would commit it, and garbage collection closes.
+                target.discard()
+                target.closed = True
+                raise
+        except Exception as error:
+            raise _storage_error("write", self.uri(name), error) from error
+
+    def _content_type(self, mime_type: str | None) -> dict[str, Any]:
+        if self._scheme not in _CONTENT_TYPE or not mime_type or not _MIME_TYPE.match(mime_type):
+            return {}
+        keyword, make = _CONTENT_TYPE[self._scheme]
+        return {keyword: make(mime_type)}
+
+    def _filesystem(self) -> AbstractFileSystem:
+        try:
+            return ObjectStoragePath(f"{self._scheme}://{self._path}", conn_id=self._conn_id).fs
+        except Exception as error:
+            raise NxCloudInputError(
+                f"destination {self.uri('')!r} cannot be used: {_cause(error)}; is the provider that brings "
+                f"{self._scheme}:// installed, and the storage connection complete?"
+            ) from error
+
+
+def open_storage(
+    destination: object, *, storage_conn_id: str | None, write_kwargs: Mapping[str, Any] | None
+) -> Storage:
+    """
+    Check a destination and get it ready.
+
+    :param destination: an ``ObjectStoragePath`` or its URL, or a local path.
+    :param storage_conn_id: the storage connection, in place of one in the URL.
+    :param write_kwargs: further arguments of the store's write; None for none.
+    :return: the destination, for the caller to close.
+    :raises NxCloudInputError: when it cannot be one, or its connection does not exist.
+    :raises NxCloudStorageError: when the local folder cannot be written.
+    """
+    if not isinstance(write_kwargs, Mapping | None):
+        raise NxCloudInputError(f"write_kwargs must be a mapping, not {type(write_kwargs).__name__}")
+    if not isinstance(destination, str | os.PathLike | ObjectStoragePath) or not str(destination).strip():
+        raise NxCloudInputError(
+            f"destination must be a URL such as 's3://bucket/prefix' or a local path, not {destination!r}"
+        )
+    url = str(destination)
+    scheme, path = url.split("://", 1) if "://" in url else ("", url)
+    in_url = connection_in(url)
+    if in_url:
+        path = path[len(in_url) + 1 :]
+    if storage_conn_id and in_url and storage_conn_id != in_url:
+        raise NxCloudInputError(
+            f"destination {url!r} names storage connection {in_url!r}, storage_conn_id {storage_conn_id!r}; "
+            "give one of them"
+        )
+    conn_id = storage_conn_id or in_url or None
+    _check_connection(conn_id, url)
+    if scheme in _LOCAL:
+        return _open_local(path, url, write_kwargs)
+    if path.startswith("/") or not path:
+        raise NxCloudInputError(f"destination {url!r} names no bucket")
+    return ObjectStorage(scheme, path, conn_id, write_kwargs or {})
+
+
+def connection_in(url: str) -> str:
+    """
+    Return the connection ID that an object storage URL names.
+
+    :param url: for example ``s3://my_aws@bucket/prefix``, or a local path.
+    :return: the ID, empty where there is none.
+    """
+    return urlsplit(url).netloc.rpartition("@")[0] if "://" in url else ""
+
+
+def _check_connection(conn_id: str | None, url: str) -> None:
+    """Without this, fsspec would go on with whatever credentials the worker has."""
+    try:
+        if conn_id:
+            BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise NxCloudInputError(
+            f"storage connection {conn_id!r} of destination {url!r} is not defined; define it, or name another "
+            "in storage_conn_id"
+        ) from error
+
+
+def _open_local(path: str, url: str, write_kwargs: Mapping[str, Any] | None) -> LocalStorage:
+    if "://" in url and not path.startswith("/"):
+        raise NxCloudInputError(f"destination {url!r} needs an absolute path: file:///folder")
+    if write_kwargs:
+        raise NxCloudInputError(f"write_kwargs {sorted(write_kwargs)} mean nothing to the local path {url!r}")
+    try:
+        return LocalStorage(Path(os.path.abspath(os.path.expanduser(path))))
+    except (OSError, ValueError) as error:
+        raise _storage_error("use", url, error) from error
+
+
+def _storage_error(what: str, uri: str, error: Exception) -> NxCloudStorageError:
+    return NxCloudStorageError(f"cannot {what} {uri!r}: {_cause(error)}")
+
+
+def _refuse_folder(uri: str) -> NxCloudMediaRefusedError:
+    return NxCloudMediaRefusedError(f"{uri!r} is a folder; choose another object_name or destination")
+
+
+def _cause(error: Exception) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"{type(error).__name__}: {text.splitlines()[0][:300] if text else ''}"

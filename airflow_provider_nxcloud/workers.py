@@ -1,0 +1,63 @@
+"""Many at once, without ever holding the process: daemon threads and a consumer that keeps its breath."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def run_in_threads(
+    work: Callable[[T], R], items: Iterable[T], *, threads: int, stop: threading.Event, tick: float
+) -> Iterator[tuple[T, R] | None]:
+    """
+    Work on items in daemon threads and yield each result as soon as it is there.
+
+    ``concurrent.futures`` would wait for its threads when an exception leaves, and again when the process
+    ends; one stalled read then outlives a task that was told to stop.
+
+    :param work: called with each item.
+    :param items: what to work on, taken as threads get free.
+    :param threads: how many threads at most.
+    :param stop: once set, no further item is taken and the iteration ends; set by this function too when the
+        consumer leaves early or an item's work raises.
+    :param tick: seconds without a result after which None is yielded, so that the consumer can look around.
+    :return: pairs of item and result in the order of completion, and None now and then.
+    :raises BaseException: what the work on an item raised.
+    """
+    results: queue.SimpleQueue[tuple[T, R] | BaseException] = queue.SimpleQueue()
+    todo: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for item in items:
+        todo.put(item)
+    waiting_for = todo.qsize()
+
+    def take() -> None:
+        while not stop.is_set():
+            try:
+                item = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                results.put((item, work(item)))
+            except BaseException as error:  # noqa: BLE001, it is raised again where it is awaited
+                results.put(error)
+
+    for number in range(min(threads, waiting_for)):
+        threading.Thread(target=take, name=f"nxcloud-{number}", daemon=True).start()
+    try:
+        while waiting_for and not stop.is_set():
+            try:
+                result = results.get(timeout=tick)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            waiting_for -= 1
+            yield result
+    finally:
+        stop.set()
