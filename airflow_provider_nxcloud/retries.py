@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 #: waiting to Airflow's own retry, which holds no worker.
 MAX_RETRY_AFTER = 300.0
 
-_backoff = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
+#: The wait before the second attempt is 0.5 to 1.5 s, and doubles up to 31 s.
+BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
 
 
 def retrying(
@@ -87,7 +88,7 @@ def _error(state: RetryCallState) -> NxCloudError:
 
 
 def _wait(state: RetryCallState) -> float:
-    return max(_backoff(state), _error(state).retry_after or 0.0)
+    return max(BACKOFF(state), _error(state).retry_after or 0.0)
 
 
 class _stop_on_long_retry_after(stop_base):  # noqa: N801, tenacity's naming

@@ -1,0 +1,60 @@
+"""A sandbox for every test, an Airflow home of its own, and no address but loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+# Airflow reads its environment when it is imported, so this comes before any import of it.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nxcloud-tests-")
+os.environ.update(
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="True",
+    AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS="False",
+    AWS_EC2_METADATA_DISABLED="true",
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    AWS_CONFIG_FILE=os.devnull,
+    NO_GCE_CHECK="true",
+)
+for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+    os.environ.pop(name, None)
+    os.environ.pop(name.upper(), None)
+
+import pytest  # noqa: E402
+from tenacity import wait_none  # noqa: E402
+
+from airflow_provider_nxcloud.sandbox import NxCloudSandbox  # noqa: E402
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch):
+    """A running sandbox that ``nxcloud_default`` connects to."""
+    with NxCloudSandbox() as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_NXCLOUD_DEFAULT", sandbox.connection_json)
+        yield sandbox
+
+
+@pytest.fixture
+def connect(sandbox: NxCloudSandbox, monkeypatch: pytest.MonkeyPatch):
+    """Change what ``nxcloud_default`` says: fields by name, and ``extra`` merged into the sandbox's."""
+
+    def connect(**fields):
+        connection = sandbox.connection
+        connection["extra"] = {**connection["extra"], **fields.pop("extra", {})}
+        monkeypatch.setenv("AIRFLOW_CONN_NXCLOUD_DEFAULT", json.dumps({**connection, **fields}))
+
+    return connect
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch):
+    """Retry at once, so that a test of what heals does not wait; ``Retry-After`` still counts."""
+    monkeypatch.setattr("airflow_provider_nxcloud.retries.BACKOFF", wait_none())
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    """A folder that does not exist yet."""
+    return tmp_path / "out"
