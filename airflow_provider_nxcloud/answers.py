@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import requests
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.exceptions import (
@@ -65,19 +65,20 @@ class Answer:
     date: str | None
 
 
-def read_answer(response: requests.Response, question: Question, timeout: float) -> Answer:
+def read_answer(response: BaseHTTPResponse, question: Question, *, timeout: float, signature: str) -> Answer:
     """
     Read a response that has not been read yet.
 
-    :param response: the response, requested with ``stream=True``.
+    :param response: the response, its body unread.
     :param question: what was asked.
     :param timeout: seconds the whole body may take.
+    :param signature: the call's own, which an echo of it in the answer must not bring into a log.
     :return: the answer, whatever its code.
     :raises NxCloudUnavailableError: when it is none (overload, broken, too large, too slow): may pass.
     :raises NxCloudRequestError: when the HTTP status says that the request itself is wrong.
     """
     with response:
-        status = response.status_code
+        status = response.status
         if status >= 500 or status in _OVERLOADED:
             raise question.error(
                 NxCloudUnavailableError,
@@ -91,8 +92,8 @@ def read_answer(response: requests.Response, question: Question, timeout: float)
                 "check host of the connection",
             )
         try:
-            body = _read_body(response, question, timeout)
-            return _parse(body, response, question)
+            answer = _parse(_read_body(response, question, timeout), response, question)
+            return replace(answer, message=answer.message.replace(signature, "***"))
         except NxCloudUnavailableError as error:
             if status < 400:
                 raise
@@ -119,11 +120,11 @@ def unwrap(answer: Answer, question: Question) -> dict[str, Any]:
     )
 
 
-def _read_body(response: requests.Response, question: Question, timeout: float) -> bytes:
+def _read_body(response: BaseHTTPResponse, question: Question, timeout: float) -> bytes:
     deadline = time.monotonic() + timeout
     body = bytearray()
     try:
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
                 raise question.error(
@@ -138,7 +139,7 @@ def _read_body(response: requests.Response, question: Question, timeout: float) 
     return bytes(body)
 
 
-def _parse(body: bytes, response: requests.Response, question: Question) -> Answer:
+def _parse(body: bytes, response: BaseHTTPResponse, question: Question) -> Answer:
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError):
@@ -152,8 +153,6 @@ def _parse(body: bytes, response: requests.Response, question: Question) -> Answ
         raise question.error(
             NxCloudUnavailableError, "the answer has not the documented shape (code, message, data)"
         )
-    # The answer comes from outside and ends up in logs: printable, short, and without this call's signature.
-    signature = str(response.request.headers.get("sign"))
-    message = str(envelope.get("message") or "").replace(signature, "***")
-    message = "".join(c for c in message if c.isprintable())[:200]
+    # The text comes from outside and ends up in logs.
+    message = "".join(c for c in str(envelope.get("message") or "") if c.isprintable())[:200]
     return Answer(code, data or {}, message, response.headers.get("Date"))

@@ -71,21 +71,29 @@ class NxCloudAuth(AuthBase):
         if str(request.headers.get("Content-Type", "")).startswith("multipart/form-data"):
             body = None
         action = urlsplit(request.url or "").path.rstrip("/").rpartition("/")[2]
-        ts = str(round((self._clock() + self.clock_offset) * 1000))
-        request.headers.update(
-            {
-                "accessKey": self._access_key,
-                "ts": ts,
-                "bizType": self._biz_type,
-                "action": action,
-                "sign": sign(
-                    access_key=self._access_key,
-                    action=action,
-                    biz_type=self._biz_type,
-                    ts=ts,
-                    body=body,
-                    access_secret=self._access_secret,
-                ),
-            }
-        )
+        request.headers.update(self.headers(action, body))
         return request
+
+    def headers(self, action: str, body: str | bytes | None) -> dict[str, str]:
+        """
+        Sign a call now.
+
+        :param action: the action.
+        :param body: the body as it is sent, None for ``multipart/form-data``.
+        :return: the five headers.
+        """
+        ts = str(round((self._clock() + self.clock_offset) * 1000))
+        return {
+            "accessKey": self._access_key,
+            "ts": ts,
+            "bizType": self._biz_type,
+            "action": action,
+            "sign": sign(
+                access_key=self._access_key,
+                action=action,
+                biz_type=self._biz_type,
+                ts=ts,
+                body=body,
+                access_secret=self._access_secret,
+            ),
+        }

@@ -7,6 +7,7 @@ Airflow from 3.2 on reads the provider info and Airflow up to 3.1 asks the hook.
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,16 +72,6 @@ FIELDS = (
     ),
 )
 
-# Port and scheme belong into the base URL, and each setting of the extra has a field of its own. A stored
-# port or schema still counts.
-HIDDEN_FIELDS = ["port", "schema", "extra"]
-RELABELING = {"login": "Access key", "password": "Access secret", "host": "Base URL"}
-PLACEHOLDERS = {
-    "login": "accessKey of your NXCloud application",
-    "password": "accessSecret of your NXCloud application",
-    "host": "https://api2.nxcloud.com",
-}
-
 
 def conn_fields() -> dict[str, dict[str, Any]]:
     """
@@ -92,7 +83,7 @@ def conn_fields() -> dict[str, dict[str, Any]]:
         field.name: {
             "label": field.label,
             "description": field.help,
-            "schema": {**field.schema, "type": [field.schema["type"], "null"]},
+            "schema": {**deepcopy(field.schema), "type": [field.schema["type"], "null"]},
         }
         for field in FIELDS
     }
@@ -102,9 +93,20 @@ def ui_field_behaviour() -> dict[str, Any]:
     """
     Return what happens to the form's standard fields, for the provider info.
 
+    Port and scheme are hidden because they belong into the base URL, and the extra because each of its fields
+    has an input of its own. What is stored in them counts all the same.
+
     :return: ``ui-field-behaviour``.
     """
-    return {"hidden-fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
+    return {
+        "hidden-fields": ["port", "schema", "extra"],
+        "relabeling": {"login": "Access key", "password": "Access secret", "host": "Base URL"},
+        "placeholders": {
+            "login": "accessKey of your NXCloud application",
+            "password": "accessSecret of your NXCloud application",
+            "host": "https://api2.nxcloud.com",
+        },
+    }
 
 
 def get_ui_field_behaviour() -> dict[str, Any]:
@@ -113,7 +115,7 @@ def get_ui_field_behaviour() -> dict[str, Any]:
 
     :return: the same as ``ui_field_behaviour`` with the keys that Airflow up to 3.1 expects of a hook.
     """
-    return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
+    return {key.replace("-", "_"): value for key, value in ui_field_behaviour().items()}
 
 
 def get_connection_form_widgets() -> dict[str, Any]:
@@ -125,8 +127,8 @@ def get_connection_form_widgets() -> dict[str, Any]:
 
     :return: a WTForms field per name.
     """
-    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found]
-    from wtforms import StringField  # type: ignore[import-untyped]
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from wtforms import StringField
 
     class JsonTextField(StringField):  # type: ignore[misc]
         """Shows a stored list, object or boolean as JSON; Python's repr could not be read back."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urljoin
 
-import requests
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.connection import ConnectionSettings
@@ -25,13 +25,7 @@ from airflow_provider_nxcloud.hosts import MediaHosts
 from airflow_provider_nxcloud.media import Media
 from airflow_provider_nxcloud.retries import parse_retry_after, retrying
 from airflow_provider_nxcloud.staging import StagedFile
-from airflow_provider_nxcloud.transport import (
-    USER_AGENT,
-    make_adapter,
-    network_cause,
-    proxies_for,
-    tls_verification,
-)
+from airflow_provider_nxcloud.transport import Transport, network_cause
 
 #: A media may take this many times the connection's ``timeout`` in all, so that one that drips ends too.
 DEADLINE_TIMEOUTS = 10
@@ -71,8 +65,7 @@ class Downloader:
         self._settings = settings
         self._sleep = sleep
         self._hosts = MediaHosts(settings)
-        self._adapter = make_adapter(connections)
-        self._verify = tls_verification(settings)
+        self._transport = Transport(settings, connections=connections)
 
     def download(
         self, media: Media, staged: StagedFile, *, refresh: Callable[[], Media], sha256: str | None = None
@@ -102,7 +95,7 @@ class Downloader:
         except _NotFoundError as error:
             raise NxCloudMediaGoneError(f"{error}; the file is gone and no retry can bring it") from error
 
-    def open(self, url: str, headers: dict[str, str]) -> requests.Response:
+    def open(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
         """
         Send the GET, following redirects to where a media may come from.
 
@@ -117,22 +110,16 @@ class Downloader:
             self._hosts.check(url, came_from=came_from)
             response = self._send(url, headers)
             location = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or not location:
+            if response.status not in _REDIRECTS or not location:
                 return response
             response.close()
             came_from, url = url, urljoin(url, location)
         raise NxCloudDownloadError(f"the download was redirected more than {MAX_REDIRECTS} times")
 
-    def _send(self, url: str, headers: dict[str, str]) -> requests.Response:
+    def _send(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
         try:
-            return self._adapter.send(
-                requests.Request("GET", url, headers=headers).prepare(),
-                stream=True,
-                timeout=self._settings.timeout,
-                verify=self._verify,
-                proxies=dict(proxies_for(self._settings, url)),
-            )
-        except (requests.RequestException, HTTPError, OSError) as error:
+            return self._transport.send("GET", url, headers)
+        except (HTTPError, OSError) as error:  # OSError takes in requests' own
             raise NxCloudDownloadError(f"the download failed: {network_cause(error)}") from None
 
 
@@ -165,7 +152,7 @@ class _Download:
     def attempt(self) -> None:
         if self._media is None:
             self._media = self._refresh()
-        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"}
         if self._staged.size:
             headers["Range"] = f"bytes={self._staged.size}-"
             if self._etag:
@@ -175,10 +162,13 @@ class _Download:
             check_content_type(self._media.mime_type, response.headers.get("Content-Type"))
             self._align(response)
             self._receive(response)
-            self._verify(self._media.mime_type, delimited=self._total is not None or response.raw.chunked)
+            self._verify(
+                self._media.mime_type,
+                delimited=self._total is not None or getattr(response, "chunked", False),
+            )
 
-    def _check_status(self, response: requests.Response) -> None:
-        status = response.status_code
+    def _check_status(self, response: BaseHTTPResponse) -> None:
+        status = response.status
         if status in (200, 206):
             return
         if status < 500 and status not in _OVERLOADED:
@@ -192,7 +182,7 @@ class _Download:
             retry_after=parse_retry_after(response.headers.get("Retry-After")),
         )
 
-    def _align(self, response: requests.Response) -> None:
+    def _align(self, response: BaseHTTPResponse) -> None:
         """Make what is staged and what is about to come fit together."""
         headers = response.headers
         etag = headers.get("ETag", "")
@@ -200,7 +190,7 @@ class _Download:
             raise NxCloudDownloadError(
                 "the server encoded the content although identity was asked, so it cannot be verified"
             )
-        if response.status_code == 206:
+        if response.status == 206:
             part = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
             start, total = map(int, part.groups()) if part else (-1, -1)
             changed = self._total not in (None, total) or (self._etag and etag not in ("", self._etag))
@@ -224,9 +214,9 @@ class _Download:
                 f"the media has {size} bytes or more, over max_media_bytes={limit}; raise it to store this one"
             )
 
-    def _receive(self, response: requests.Response) -> None:
+    def _receive(self, response: BaseHTTPResponse) -> None:
         try:
-            while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
+            while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
                 self._check_size(self._staged.size + len(chunk))
                 self._staged.write(chunk)
                 if self._downloader.cancelled.is_set():

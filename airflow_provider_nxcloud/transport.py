@@ -1,13 +1,16 @@
-"""What the API and the downloads share of HTTP: TLS and proxy settings, and errors that show no URL."""
+"""HTTP for the API and the downloads: requests' pools, TLS and proxies, without its cost per request."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+import requests
 from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
 from airflow_provider_nxcloud import __version__
 from airflow_provider_nxcloud.connection import ConnectionSettings
@@ -15,14 +18,88 @@ from airflow_provider_nxcloud.connection import ConnectionSettings
 USER_AGENT = f"airflow-provider-nxcloud/{__version__}"
 
 
-def make_adapter(connections: int) -> HTTPAdapter:
+@dataclass(frozen=True)
+class _Route:
     """
-    Return a connection pool that never retries on its own, since each attempt needs a signature of its own.
+    How requests to one origin are sent.
 
-    :param connections: how many connections to one host it keeps.
-    :return: the adapter.
+    :param pool: the connections, to the origin or to a proxy.
+    :param prefix: what goes before the path: a proxy for plain http wants the whole URL.
+    :param headers: what such a proxy wants besides.
     """
-    return HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+
+    pool: HTTPConnectionPool
+    prefix: str
+    headers: Mapping[str, str]
+
+
+class Transport:
+    """
+    Send requests as they are: nothing is added, retried or redirected, no cookie and no netrc is looked at.
+
+    Preparing a request and wrapping its response, as a session does, would take as much time as all the rest of
+    fetching a small file; the connection pools below it are the same. May be used by many threads at once.
+
+    :param settings: the connection's settings.
+    :param connections: how many connections to one host are kept open.
+    """
+
+    def __init__(self, settings: ConnectionSettings, *, connections: int) -> None:
+        self._settings = settings
+        self._timeout = Timeout(connect=settings.timeout, read=settings.timeout)
+        self._verify = tls_verification(settings)
+        self._routes: dict[str, _Route] = {}
+        #: The pools, also good to be mounted in a session.
+        self.adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> BaseHTTPResponse:
+        """
+        Send one request.
+
+        :param method: the HTTP method.
+        :param url: where to.
+        :param headers: the headers.
+        :param body: the body, None for none.
+        :return: the response, its body unread, for the caller to close.
+        :raises urllib3.exceptions.HTTPError: when no response comes.
+        :raises OSError: when a CA bundle cannot be read.
+        :raises requests.RequestException: when the URL or the proxy cannot be used.
+        """
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        route = self._routes.get(origin) or self._routes.setdefault(origin, self._route(origin))
+        return route.pool.urlopen(
+            method,
+            f"{route.prefix}{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
+            body=body,
+            headers={"User-Agent": USER_AGENT, **route.headers, **headers},
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            timeout=self._timeout,
+        )
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self.adapter.close()
+
+    def _route(self, origin: str) -> _Route:
+        proxies = dict(proxies_for(self._settings, origin))
+        request = requests.Request("GET", origin).prepare()
+        pool = self.adapter.get_connection_with_tls_context(request, self._verify, proxies=proxies)
+        if not isinstance(pool, HTTPConnectionPool):
+            raise requests.exceptions.InvalidSchema(f"no way to send HTTP to {origin}")
+        self.adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]
+        whole_url = self.adapter.request_url(request, proxies) != request.path_url
+        proxy = select_proxy(origin, proxies)
+        return _Route(
+            pool,
+            prefix=origin if whole_url else "",
+            headers=self.adapter.proxy_headers(proxy) if whole_url and proxy else {},
+        )
 
 
 def tls_verification(settings: ConnectionSettings) -> bool | str:
@@ -62,6 +139,6 @@ def network_cause(error: BaseException) -> str:
             break
         cause = inner
     # Only the operating system's own texts are known to hold no URL; requests' errors are OSErrors too.
-    if isinstance(cause, OSError) and not isinstance(cause, RequestException):
+    if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
         return cause.strerror or str(cause)
     return type(cause).__name__

@@ -40,13 +40,13 @@ def media_from_webhook(payload: object) -> list[dict[str, Any]]:
 
 def _callbacks(payload: object) -> list[dict[str, Any]]:
     loaded = payload if isinstance(payload, list) else _load(payload, "payload")
-    if isinstance(loaded, list):
-        return [_callback(entry, f"payload[{index}]") for index, entry in enumerate(loaded)]
-    return [_callback(loaded, "payload")]
+    if not isinstance(loaded, list):
+        return [_callback(loaded, "payload")]
+    places = [(entry, f"payload[{index}]") for index, entry in enumerate(loaded)]
+    return [_callback(_load(entry, where), where) for entry, where in places]
 
 
-def _callback(entry: object, where: str) -> dict[str, Any]:
-    callback = _load(entry, where)
+def _callback(callback: object, where: str) -> dict[str, Any]:
     if not isinstance(callback, dict):
         raise NxCloudInputError(f"{where} must be a webhook callback (a JSON object), not {_kind(callback)}")
     lists = {key: callback[key] for key in ("messages", "statuses") if callback.get(key) is not None}

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import requests
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.answers import Answer, Question, read_answer, unwrap
 from airflow_provider_nxcloud.auth import NxCloudAuth
@@ -26,7 +27,7 @@ from airflow_provider_nxcloud.media import Media
 from airflow_provider_nxcloud.retries import retrying
 from airflow_provider_nxcloud.transport import (
     USER_AGENT,
-    make_adapter,
+    Transport,
     network_cause,
     proxies_for,
     tls_verification,
@@ -106,10 +107,13 @@ class NxCloudHook(BaseHook):
         session.trust_env = False
         # A redirect would carry the signature to another host, so following one is an error.
         session.max_redirects = 0
-        adapter = make_adapter(API_CONNECTIONS)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
+        session.mount("https://", self._transport.adapter)
+        session.mount("http://", self._transport.adapter)
         return session
+
+    @cached_property
+    def _transport(self) -> Transport:
+        return Transport(self.settings, connections=API_CONNECTIONS)
 
     def get_conn(self) -> requests.Session:
         """
@@ -235,20 +239,15 @@ class NxCloudHook(BaseHook):
 
     def _post(self, question: Question, body: bytes) -> Answer:
         settings = self.settings
+        url = f"{settings.base_url}/api/wa/{question.action}"
+        headers = {"Content-Type": "application/json", **self._auth.headers(question.action, body)}
         try:
-            response = self._session.post(
-                f"{settings.base_url}/api/wa/{question.action}",
-                data=body,
-                headers={"Content-Type": "application/json"},
-                timeout=settings.timeout,
-                allow_redirects=False,
-                stream=True,
-            )
-        except requests.RequestException as error:
+            response = self._transport.send("POST", url, headers, body)
+        except (HTTPError, OSError) as error:  # OSError takes in requests' own
             raise question.error(
                 NxCloudUnavailableError, f"NXCloud cannot be reached: {network_cause(error)}"
             ) from None
-        return read_answer(response, question, settings.timeout)
+        return read_answer(response, question, timeout=settings.timeout, signature=headers["sign"])
 
 
 def _raise_if_wrong(answer: Answer, question: Question) -> None:

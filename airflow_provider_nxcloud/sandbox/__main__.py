@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shlex
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from airflow_provider_nxcloud.sandbox.records import SandboxRequest
 from airflow_provider_nxcloud.sandbox.server import FAULTS, NxCloudSandbox
 
 _VARIABLE = "AIRFLOW_CONN_NXCLOUD_DEFAULT"
+_YEAR = 31_536_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,34 +49,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # Without the usage, which would bury the one line that matters.
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m airflow_provider_nxcloud.sandbox",
         description="A stand-in for NXCloud on this machine. Its keys are published test values.",
         epilog="\n".join(
             ["faults, with their options and defaults; all take times (null is for ever) and media_id too:"]
             + [f"  {fault.usage}\n      {fault.act.__doc__}" for fault in FAULTS.values()]
-        ).replace("%", "%%"),
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    seconds = partial(_number, least=0, most=_YEAR)
+    offset = partial(_number, least=-_YEAR, most=_YEAR)
+    share = partial(_number, least=0, most=1)
     add("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
     add("--port", type=int, default=0, help="port to listen on (default: a free one)")
     add("--access-key", default="sandbox-access-key", help="accepted access key (default %(default)s)")
     add("--access-secret", default="sandbox-access-secret", help="its secret (default %(default)s)")
     add("--business-phone", default="8613800138000", help="known merchant number (default %(default)s)")
-    add("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="before each answer (default 0)")
-    add("--url-lifetime", type=_seconds, default=300.0, metavar="SECONDS", help="of URLs (default 300)")
-    add("--clock-offset", type=float, default=0.0, metavar="SECONDS", help="server clock ahead (default 0)")
+    add("--latency", type=seconds, default=0.0, metavar="SECONDS", help="before each answer (default 0)")
+    add("--url-lifetime", type=seconds, default=300.0, metavar="SECONDS", help="of URLs (default 300)")
+    add("--clock-offset", type=offset, default=0.0, metavar="SECONDS", help="server clock ahead (default 0)")
     add("--rate-limit", type=int, metavar="CALLS", help="API calls a second before 429 (default: no limit)")
     add("--fault", type=_fault, action="append", default=[], metavar="NAME[:key=value...]", help="see below")
-    add(
-        "--fault-rate", type=_share, default=0.0, metavar="SHARE", help="of random faults, 0 to 1 (default 0)"
-    )
+    add("--fault-rate", type=share, default=0.0, metavar="SHARE", help="of random faults, 0 to 1 (default 0)")
     add(
         "--available-after-calls", type=int, default=0, metavar="N", help="-1 for each sample's first N calls"
     )
-    add("--available-after-seconds", type=_seconds, default=0.0, metavar="SECONDS", help="-1 until then")
+    add("--available-after-seconds", type=seconds, default=0.0, metavar="SECONDS", help="-1 until then")
     add("--quiet", action="store_true", help="no line for each request")
     return parser
 
@@ -118,18 +128,14 @@ def _announce(sandbox: NxCloudSandbox) -> None:
     print(f"export {_VARIABLE}={shlex.quote(sandbox.connection_uri)}\n", flush=True)
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
-    return seconds
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return share
+def _number(text: str, *, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+    return number
 
 
 def _fault(text: str) -> tuple[str, dict[str, Any]]:

@@ -22,6 +22,18 @@ def _body(reply: Reply) -> bytes:
     return bytes(reply.body) if isinstance(reply.body, (bytes, memoryview)) else b"".join(reply.body)
 
 
+def _data_of(reply: Reply) -> dict[str, Any]:
+    """Return the data of an API answer, nothing for an error."""
+    try:
+        return json.loads(_body(reply))["data"] or {}
+    except ValueError:
+        return {}
+
+
+def _success(data: dict[str, Any] | None) -> Reply:
+    return json_reply({"code": 0, "message": "success", "data": data})
+
+
 @API_FAULTS.add("api.code", heals=True)
 def _code(exchange: Exchange, *, code: int = -1, message: str = "request failed") -> Reply:
     """Answer one of NXCloud's codes."""
@@ -73,17 +85,15 @@ def _shape(exchange: Exchange, *, value: Any) -> Reply:
 @API_FAULTS.add("api.no_data")
 def _no_data(exchange: Exchange) -> Reply:
     """Answer success with null for data."""
-    return json_reply({"code": 0, "message": "success", "data": None})
+    return _success(None)
 
 
 @API_FAULTS.add("api.no_url")
 def _no_url(exchange: Exchange) -> Reply:
     """Leave the url out of data."""
     reply = exchange.answer()
-    document = json.loads(_body(reply))
-    if document["data"]:
-        document["data"].pop("url", None)
-    return json_reply(document)
+    data = _data_of(reply)
+    return _success({key: data[key] for key in data if key != "url"}) if data else reply
 
 
 @API_FAULTS.add("api.url")
@@ -95,5 +105,4 @@ def _url(exchange: Exchange, *, url: str) -> Reply:
 @API_FAULTS.add("api.data")
 def _data(exchange: Exchange, **data: Any) -> Reply:
     """Answer success with these values in data, beside the others."""
-    document = json.loads(_body(exchange.answer()))
-    return json_reply({"code": 0, "message": "success", "data": {**(document["data"] or {}), **data}})
+    return _success({**_data_of(exchange.answer()), **data})

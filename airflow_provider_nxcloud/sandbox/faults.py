@@ -141,7 +141,7 @@ class FaultPlan:
         """
         if name not in self._table:
             raise ValueError(f"unknown fault {name!r}; known: {', '.join(self._table)}")
-        if times is not None and times < 1:
+        if times is not None and (not isinstance(times, int) or times < 1):
             raise ValueError(f"times is a number from 1 or None, not {times!r}")
         self._table[name].check(options)
         with self._lock:

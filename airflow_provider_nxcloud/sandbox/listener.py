@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from airflow_provider_nxcloud.sandbox.wire import BadRequestError, Reply, Request, read_request, send_reply
@@ -75,6 +76,24 @@ class Listener(socketserver.ThreadingTCPServer):
         """Report errors of the sandbox, but not clients that went away."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
+
+
+def loopback_address(host: str) -> str:
+    """
+    Return the address to listen on, which never is one that other machines reach.
+
+    :param host: a loopback address, or ``localhost``.
+    :return: the address; 127.0.0.1 for ``localhost``.
+    :raises ValueError: if the host is anything else.
+    """
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        is_loopback = ip_address(address).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError(f"the sandbox serves loopback addresses only, not {host!r}")
+    return address
 
 
 class _ConnectionHandler(socketserver.StreamRequestHandler):

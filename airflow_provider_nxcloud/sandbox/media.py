@@ -21,7 +21,8 @@ class SandboxMedia:
     :param content: the bytes of the file.
     :param mime_type: the announced type, which is also the Content-Type of the download.
     :param file_name: the announced name; NXCloud's own example has no extension.
-    :param available_after_calls: how many ``getMedia`` calls answer -1 before the first success.
+    :param available_after_calls: how many ``getMedia`` calls answer -1 before the first success; a call that
+        a fault answers in NXCloud's place does not count.
     :param available_after_seconds: seconds from the creation of this object until ``getMedia`` succeeds.
     """
 
@@ -62,8 +63,6 @@ def load_samples() -> dict[str, SandboxMedia]:
     :return: the samples by media ID.
     """
     folder = resources.files("airflow_provider_nxcloud.sandbox").joinpath("samples")
-    if not folder.joinpath("samples.json").is_file():
-        return {}
     entries = json.loads(folder.joinpath("samples.json").read_text(encoding="utf-8"))
     return {
         entry["media_id"]: SandboxMedia(

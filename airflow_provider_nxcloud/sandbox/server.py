@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,7 +17,7 @@ from airflow_provider_nxcloud.sandbox.api_faults import API_FAULTS
 from airflow_provider_nxcloud.sandbox.download_faults import DOWNLOAD_FAULTS
 from airflow_provider_nxcloud.sandbox.faults import Exchange, Fault, FaultPlan
 from airflow_provider_nxcloud.sandbox.gateway import status_reply
-from airflow_provider_nxcloud.sandbox.listener import Listener
+from airflow_provider_nxcloud.sandbox.listener import Listener, loopback_address
 from airflow_provider_nxcloud.sandbox.media import SandboxMedia, load_samples
 from airflow_provider_nxcloud.sandbox.records import SandboxRequest
 from airflow_provider_nxcloud.sandbox.wire import Reply, Request
@@ -47,7 +46,7 @@ class NxCloudSandbox:
     :param rate_limit: API calls per second, beyond which it answers 429 with Retry-After; None is no limit.
     :param fault_rate: the share of requests, 0 to 1, that get a random fault that a retry gets over.
     :param seed: makes the random faults repeatable, as far as the order of the requests is.
-    :raises ValueError: if the host is not a loopback address.
+    :raises ValueError: if the host is not a loopback address, or the port none.
     """
 
     def __init__(
@@ -67,7 +66,9 @@ class NxCloudSandbox:
         fault_rate: float = 0.0,
         seed: int | None = None,
     ) -> None:
-        self._host = _loopback_address(host)
+        self._host = loopback_address(host)
+        if not 0 <= port <= 65_535:
+            raise ValueError(f"there is no port {port}")
         self._port = port
         self.access_key = access_key
         self.access_secret = access_secret
@@ -284,14 +285,3 @@ class NxCloudSandbox:
                 return False
             self._admitted.append(at)
             return True
-
-
-def _loopback_address(host: str) -> str:
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        is_loopback = ip_address(address).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise ValueError(f"the sandbox serves loopback addresses only, not {host!r}")
-    return address
