@@ -84,7 +84,7 @@ def parse_verify(value: object) -> bool | str:
     text = value.strip() if isinstance(value, str) else ""
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
-    if not text.isprintable() or not os.path.exists(text):
+    if not os.path.exists(text):
         raise ValueError(
             f"must be true, false or the path of a CA file or directory on this machine, not {value!r:.100}"
         )
@@ -137,8 +137,8 @@ EXTRA_FIELDS: dict[str, Callable[[object], Any]] = {
 
 
 def _scalar_text(value: object) -> str:
-    """Return text or a whole number as text; what is neither as text that no check accepts."""
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    """Return text or a whole number as text; anything else, True included, as text that no check accepts."""
+    return str(value) if isinstance(value, (str, int)) else ""
 
 
 def _from_json(value: object) -> object:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +19,8 @@ MEMORY_LIMIT = 512 * 1024
 FOLDER_PREFIX = ".nxcloud-staging-"
 #: Staging folders older than this were left by a killed process, in seconds.
 STRAY_AGE = 24 * 3600
+
+_numbers = itertools.count()
 
 
 def make_staging_folder(parent: Path) -> Path:
@@ -44,7 +46,7 @@ class StagedFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / uuid.uuid4().hex
+        self._path = folder / str(next(_numbers))
         self._file: BinaryIO = io.BytesIO()
         self.restart()
 
@@ -107,16 +109,17 @@ class StagedFile:
         """
         Finish the file on disk.
 
-        :return: its path, with the permissions of any new file; whoever moves it away owns it then.
+        :return: its path, with the permissions of any new file; it is the caller's to move away.
         :raises OSError: when the disk takes no more.
         """
         if isinstance(self._file, io.BytesIO):
             self._spill(self._file)
         self._file.close()
+        self._file = io.BytesIO()
         return self._path
 
     def discard(self) -> None:
-        """Remove everything; harmless when it was done before or the file was moved away."""
+        """Remove everything; harmless when it was done before."""
         in_memory = isinstance(self._file, io.BytesIO)
         self._file.close()
         if not in_memory:

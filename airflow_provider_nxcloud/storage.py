@@ -9,6 +9,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -103,6 +104,7 @@ class LocalStorage(Storage):
         root.mkdir(parents=True, exist_ok=True)
         super().__init__(root)
         self._root = root
+        self._folders = {root}
 
     def uri(self, name: str) -> str:
         """Return the ``file://`` URI."""
@@ -117,7 +119,7 @@ class LocalStorage(Storage):
             return None
         except OSError as error:
             raise _storage_error("look for", self.uri(name), error) from error
-        if path.is_dir():
+        if S_ISDIR(found.st_mode):
             raise _refuse_folder(self.uri(name))
         return found.st_size
 
@@ -125,7 +127,9 @@ class LocalStorage(Storage):
         """Rename the staged file; a local file keeps no MIME type."""
         path = self._root / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in self._folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._folders.add(path.parent)
             os.replace(staged.to_path(), path)
         except OSError as error:
             raise _storage_error("write", self.uri(name), error) from error

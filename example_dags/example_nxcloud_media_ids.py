@@ -1,0 +1,39 @@
+"""
+Fetch the media of a list of IDs into a folder or bucket, with a manifest beside them.
+
+The IDs below are the sandbox's (``python -m airflow_provider_nxcloud.sandbox``); put your own in their place,
+here or when you trigger the DAG. Run it twice: the second time nothing is downloaded again.
+"""
+
+# [START example_nxcloud_media_ids]
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
+
+DESTINATION = os.environ.get("NXCLOUD_DESTINATION", "file:///tmp/nxcloud-media")
+SANDBOX_MEDIA = [f"10000000{number:02}" for number in range(1, 19)]
+
+with DAG(
+    dag_id="example_nxcloud_media_ids",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["example", "nxcloud"],
+    params={
+        "media_ids": Param(SANDBOX_MEDIA, type="array", items={"type": "string"}),
+        # Any ObjectStoragePath works as well: s3://aws_default@bucket/whatsapp, gs://..., abfs://...
+        "destination": Param(DESTINATION, type="string"),
+    },
+):
+    NxCloudGetMediaOperator(
+        task_id="get_media",
+        media_ids="{{ params.media_ids }}",
+        destination="{{ params.destination }}",
+        manifest="{{ params.destination }}/manifest.jsonl",
+    )
+# [END example_nxcloud_media_ids]

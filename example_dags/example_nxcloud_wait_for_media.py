@@ -1,0 +1,44 @@
+"""
+Wait until media can be had, without holding a worker meanwhile, then fetch them.
+
+Needs a running triggerer, as every deferrable task does.
+"""
+
+# [START example_nxcloud_wait_for_media]
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
+from airflow_provider_nxcloud.sensors.nxcloud import NxCloudMediaSensor
+
+DESTINATION = os.environ.get("NXCLOUD_DESTINATION", "file:///tmp/nxcloud-media")
+
+with DAG(
+    dag_id="example_nxcloud_wait_for_media",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["example", "nxcloud"],
+    params={
+        "media_ids": Param(["1000000001", "1000000004"], type="array", items={"type": "string"}),
+        "destination": Param(DESTINATION, type="string"),
+    },
+):
+    wait_for_media = NxCloudMediaSensor(
+        task_id="wait_for_media",
+        media_ids="{{ params.media_ids }}",
+        deferrable=True,
+        poke_interval=timedelta(seconds=10),
+        timeout=timedelta(hours=1),
+    )
+    # The sensor's result is the list of media IDs, which also makes the operator wait for it.
+    NxCloudGetMediaOperator(
+        task_id="get_media",
+        media_ids=wait_for_media.output,
+        destination="{{ params.destination }}",
+    )
+# [END example_nxcloud_wait_for_media]
