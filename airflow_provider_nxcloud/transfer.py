@@ -14,6 +14,7 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudCancelledError,
     NxCloudDownloadError,
     NxCloudInputError,
+    NxCloudMediaFailedError,
     NxCloudMediaNotReadyError,
     NxCloudMediaRefusedError,
     NxCloudStorageError,
@@ -37,6 +38,8 @@ MEDIA_ERRORS = (
     NxCloudDownloadError,
     NxCloudMediaRefusedError,
 )
+#: So many media in a row for which the API was unavailable end the transfer: it would be for the others too.
+GIVE_UP_AFTER = 20
 _TICK = 0.25
 
 
@@ -141,6 +144,7 @@ class Transfer:
 
     def _fetch_all(self, items: Sequence[MediaItem], outcomes: dict[str, Outcome]) -> None:
         progress = Progress(len(items))
+        unavailable = 0
         for done in run_in_threads(
             self._fetch, items, threads=self._max_workers, stop=self._stop, tick=_TICK
         ):
@@ -150,6 +154,12 @@ class Transfer:
                 progress.add(outcome.record)
                 if outcome.error:
                     log.warning("Not stored: %s", outcome.record["error"])
+                unavailable = unavailable + 1 if isinstance(outcome.error, NxCloudUnavailableError) else 0
+                if unavailable == GIVE_UP_AFTER:
+                    raise NxCloudMediaFailedError(
+                        f"NXCloud was unavailable for {unavailable} media in a row, each tried several times; "
+                        f"another try of the task goes on. The last: {outcome.record['error']}"
+                    )
             progress.speak()
         progress.speak(at_end=True)
         if len(outcomes) < len(items):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from urllib.parse import quote
@@ -403,7 +402,7 @@ def test_clean_phone_takes_separators_out(written):
 def test_errors_fail_the_task_at_once_and_are_value_errors():
     with pytest.raises(NxCloudInputError) as caught:
         read(login=None)
-    assert isinstance(caught.value, (AirflowFailException, ValueError))
+    assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, AirflowFailException)
 
 
@@ -414,11 +413,22 @@ def test_repr_shows_no_secret():
     assert SECRET not in repr(settings)
 
 
-def test_from_connection_works_on_an_event_loop():
-    async def on_loop() -> ConnectionSettings:
-        return read(extra=EXTRA)
+def test_from_connection_sends_the_supervisor_nothing_so_that_it_may_run_on_an_event_loop(monkeypatch):
+    task_runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
 
-    assert asyncio.run(on_loop()) == read(extra=EXTRA)
+    class Supervisor:
+        def __init__(self) -> None:
+            self.sent: list[object] = []
+
+        def send(self, message: object) -> None:
+            self.sent.append(message.value)
+
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    settings = read(extra=EXTRA)
+    assert supervisor.sent == []
+    settings.mask_secrets()
+    assert supervisor.sent == [SECRET]
 
 
 def test_mask_secrets_hides_secret_and_proxy_password_in_logs(masker):
