@@ -25,6 +25,10 @@ help: ## Show the commands
 demo: $(READY) ## Run an example DAG against the sandbox and list the files it stored
 	@$(BIN)/python scripts/demo.py
 
+.PHONY: airflow
+airflow: $(READY) ## Run the sandbox and a local Airflow with its UI (PORT=8080) until Ctrl-C
+	@$(BIN)/python scripts/local_airflow.py
+
 .PHONY: test
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest
