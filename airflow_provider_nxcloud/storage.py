@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
@@ -25,9 +27,12 @@ from airflow_provider_nxcloud.staging import StagedFile, make_staging_folder
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-#: What is sent to an object store at once, in bytes. fsspec's own default of 50 MB, times the workers, is what
-#: fills memory.
-BLOCK_SIZE = 8 * 1024 * 1024
+#: What is sent to an object store at once, in bytes: the least that S3 takes as a part. fsspec's own default of
+#: 50 MB, times the workers, is what fills memory.
+BLOCK_SIZE = 5 * 1024 * 1024
+#: How many uploads of more than a block run at once, each holding about three blocks in memory.
+LARGE_UPLOADS = 4
+_CHUNK_BYTES = 256 * 1024
 
 _LOCAL = frozenset({"", "file", "local"})
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?\Z", re.ASCII)
@@ -151,6 +156,7 @@ class ObjectStorage(Storage):
         self._conn_id = conn_id
         self._write_kwargs = write_kwargs
         self._fs = self._filesystem()
+        self._large_uploads = threading.BoundedSemaphore(LARGE_UPLOADS)
         super().__init__(Path(tempfile.gettempdir()))
 
     def uri(self, name: str) -> str:
@@ -174,10 +180,14 @@ class ObjectStorage(Storage):
     def publish(self, name: str, staged: StagedFile, mime_type: str | None = None) -> None:
         """Write the object in one upload, which is aborted when anything goes wrong."""
         options = {**self._content_type(mime_type), **self._write_kwargs}
+        with self._large_uploads if staged.size > BLOCK_SIZE else nullcontext():
+            self._upload(name, staged, options)
+
+    def _upload(self, name: str, staged: StagedFile, options: Mapping[str, Any]) -> None:
         try:
             target = self._fs.open(f"{self._path}/{name}", "wb", block_size=BLOCK_SIZE, **options)
             try:
-                for chunk in staged.chunks(BLOCK_SIZE):
+                for chunk in staged.chunks(_CHUNK_BYTES):
                     target.write(chunk)
                 target.close()
             except BaseException:

@@ -39,9 +39,8 @@ def main() -> None:
     results = [probe() for _ in range(runs)]
     times = sorted(result["ms"] for result in results)
     heavy = results[0]["heavy"]
-    print(
-        f"import of operator and sensor: median {statistics.median(times):.1f} ms ({times[0]:.1f} to {times[-1]:.1f})"
-    )
+    median, fastest, slowest = statistics.median(times), times[0], times[-1]
+    print(f"import of operator and sensor: median {median:.1f} ms ({fastest:.1f} to {slowest:.1f})")
     print(f"heavy modules it pulls in: {', '.join(heavy) or 'none'}")
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -107,12 +108,15 @@ class NxCloudMediaSensor(BaseSensorOperator):
         status = event.get("status") if isinstance(event, Mapping) else None
         if event is not None and status == "success":
             return self._media_ids()
-        if event is None or status != "error":
+        if event is None or status != "error" or "message" not in event:
             raise exceptions.NxCloudError(
                 f"the trigger ended with an event that is none of its own: {event!r}"
             )
         kinds = {"AirflowNotFoundException": AirflowNotFoundException, **vars(exceptions)}
-        raise kinds.get(event.get("error", ""), exceptions.NxCloudError)(event["message"])
+        kind = kinds.get(str(event.get("error")))
+        if not (isinstance(kind, type) and issubclass(kind, AirflowException)):
+            kind = exceptions.NxCloudError
+        raise kind(event["message"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, with the same outcome for a time-out or a crash as without one."""
