@@ -14,6 +14,7 @@ export AWS_EC2_METADATA_DISABLED := true
 export AWS_SHARED_CREDENTIALS_FILE := /dev/null
 export AWS_CONFIG_FILE := /dev/null
 export NO_GCE_CHECK := true
+export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
 
