@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.exceptions import (
+    CODES,
     NxCloudError,
     NxCloudRequestError,
     NxCloudUnavailableError,
@@ -55,7 +57,7 @@ class Answer:
 
     :param code: 0 for success.
     :param data: what was asked for; empty where NXCloud sends null.
-    :param message: NXCloud's own words, cut to 200 characters.
+    :param message: NXCloud's own words, fit for a log.
     :param date: the ``Date`` header, NXCloud's clock.
     """
 
@@ -93,13 +95,15 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, timeout: floa
             )
         try:
             answer = _parse(_read_body(response, question, timeout), response, question)
-            return replace(answer, message=answer.message.replace(signature, "***"))
-        except NxCloudUnavailableError as error:
+        except NxCloudUnavailableError:
             if status < 400:
                 raise
+            answer = None
+        if answer is None or (status >= 400 and answer.code not in CODES):
             raise question.error(
                 NxCloudRequestError, f"NXCloud answered HTTP {status}; check host of the connection"
-            ) from error
+            )
+        return replace(answer, message=_presentable(answer.message, signature))
 
 
 def unwrap(answer: Answer, question: Question) -> dict[str, Any]:
@@ -153,6 +157,10 @@ def _parse(body: bytes, response: BaseHTTPResponse, question: Question) -> Answe
         raise question.error(
             NxCloudUnavailableError, "the answer has not the documented shape (code, message, data)"
         )
-    # The text comes from outside and ends up in logs.
-    message = "".join(c for c in str(envelope.get("message") or "") if c.isprintable())[:200]
-    return Answer(code, data or {}, message, response.headers.get("Date"))
+    return Answer(code, data or {}, str(envelope.get("message") or ""), response.headers.get("Date"))
+
+
+def _presentable(message: str, signature: str) -> str:
+    """Make a text from outside fit for a log: no signature, no query of a URL, printable and short."""
+    text = re.sub(r"\?\S*", "?...", message.replace(signature, "***"))
+    return "".join(character for character in text if character.isprintable())[:200]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
+from airflow_provider_nxcloud.http_date import parse_http_date
 from airflow_provider_nxcloud.signature import sign
 
 __all__ = ["NxCloudAuth", "sign"]
@@ -50,11 +50,10 @@ class NxCloudAuth(AuthBase):
         :param date: the ``Date`` header of the answer, None where it has none.
         :return: whether it could be read.
         """
-        try:
-            self.clock_offset = parsedate_to_datetime(date or "").timestamp() - self._clock()
-        except ValueError:
-            return False
-        return True
+        theirs = parse_http_date(date)
+        if theirs is not None:
+            self.clock_offset = theirs - self._clock()
+        return theirs is not None
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """

@@ -113,7 +113,7 @@ class Downloader:
             if response.status not in _REDIRECTS or not location:
                 return response
             response.close()
-            came_from, url = url, urljoin(url, location)
+            came_from, url = url, _resolve(url, location)
         raise NxCloudDownloadError(f"the download was redirected more than {MAX_REDIRECTS} times")
 
     def _send(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
@@ -259,6 +259,13 @@ class _Download:
         except BaseException:
             staged.restart()
             raise
+
+
+def _resolve(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise NxCloudMediaRefusedError("the download is redirected to a URL that cannot be read") from None
 
 
 def _md5_of(content_md5: str | None, etag: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 from airflow_provider_nxcloud.connection import ConnectionSettings
 from airflow_provider_nxcloud.exceptions import NxCloudMediaRefusedError
 from airflow_provider_nxcloud.transport import proxies_for
+
+
+_HOST = re.compile(r"[a-z0-9._-]*|[0-9a-f:.]+")
 
 
 class MediaHosts:
@@ -38,7 +42,10 @@ class MediaHosts:
         """
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
+            host = parts.hostname or ""
+            # What is read one way here and another way by whoever connects would get around every rule below.
+            if not _HOST.fullmatch(host) or "\\" in url or (parts.port or 1) < 1:
+                raise ValueError
         except ValueError:
             raise NxCloudMediaRefusedError("the download URL cannot be read") from None
         if parts.scheme not in ("http", "https") or not host:

@@ -109,7 +109,8 @@ def safe_file_name(file_name: str) -> str:
     if not dot or len(suffix) > 10:
         stem, dot, suffix = name, "", ""
     tail = (dot + suffix).encode()
-    return stem.encode()[: _MAX_PART_BYTES - len(tail)].decode(errors="ignore") + tail.decode()
+    stem = stem.encode()[: _MAX_PART_BYTES - len(tail)].decode(errors="ignore").rstrip(" .")
+    return stem + tail.decode()
 
 
 def safe_media_id(media_id: str) -> str:
@@ -189,5 +190,7 @@ class ObjectNamePattern:
         for segment in name.split("/"):
             if segment in ("", ".", ".."):
                 raise ValueError(f"the name {name!r} has an empty, '.' or '..' segment")
+            if not segment.isprintable():
+                raise ValueError(f"the name {name!r} has a control character")
             if len(segment.encode()) > MAX_NAME_BYTES:
                 raise ValueError(f"the name has a segment of more than {MAX_NAME_BYTES} bytes")

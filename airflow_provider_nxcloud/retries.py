@@ -9,9 +9,8 @@ longer. Everything else is raised at once, and the last error is raised as it is
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 
 from tenacity import (
     RetryCallState,
@@ -25,6 +24,7 @@ from tenacity import (
 from tenacity.stop import stop_base
 
 from airflow_provider_nxcloud.exceptions import NxCloudError
+from airflow_provider_nxcloud.http_date import parse_http_date
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +73,8 @@ def parse_retry_after(value: str | None) -> float | None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
         return float(value)
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    # "-0000" dates come back without a zone; HTTP dates are always GMT.
-    at = at.replace(tzinfo=at.tzinfo or timezone.utc)
-    return max(0.0, at.timestamp() - datetime.now(timezone.utc).timestamp())
+    at = parse_http_date(value)
+    return None if at is None else max(0.0, at - time.time())
 
 
 def _error(state: RetryCallState) -> NxCloudError:

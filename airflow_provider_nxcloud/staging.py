@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,8 +34,11 @@ def make_staging_folder(parent: Path) -> Path:
     """
     with os.scandir(parent) as entries:
         for entry in entries:
-            if entry.name.startswith(FOLDER_PREFIX) and time.time() - entry.stat().st_mtime > STRAY_AGE:
-                shutil.rmtree(entry.path, ignore_errors=True)
+            if entry.name.startswith(FOLDER_PREFIX):
+                # Another run may remove it, or own it, at the same time.
+                with suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > STRAY_AGE:
+                        shutil.rmtree(entry.path, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
 
 

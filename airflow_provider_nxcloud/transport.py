@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,21 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
 from airflow_provider_nxcloud import __version__
 from airflow_provider_nxcloud.connection import ConnectionSettings
+
+
+class _QueryFilter(logging.Filter):
+    """urllib3 logs whole URLs at DEBUG, and the query of a signed one is a secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.partition("?")[0] + "?..." if isinstance(arg, str) and "?" in arg else arg
+                for arg in record.args
+            )
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_QueryFilter())
 
 USER_AGENT = f"airflow-provider-nxcloud/{__version__}"
 

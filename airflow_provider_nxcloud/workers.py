@@ -35,8 +35,10 @@ def run_in_threads(
         todo.put(item)
     waiting_for = todo.qsize()
 
+    failed = threading.Event()
+
     def take() -> None:
-        while not stop.is_set():
+        while not stop.is_set() and not failed.is_set():
             try:
                 item = todo.get_nowait()
             except queue.Empty:
@@ -44,6 +46,7 @@ def run_in_threads(
             try:
                 results.put((item, work(item)))
             except BaseException as error:  # noqa: BLE001, it is raised again where it is awaited
+                failed.set()
                 results.put(error)
 
     for number in range(min(threads, waiting_for)):

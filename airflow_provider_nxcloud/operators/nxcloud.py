@@ -110,6 +110,8 @@ class NxCloudGetMediaOperator(BaseOperator):
         from airflow_provider_nxcloud.results import Manifest, judge
         from airflow_provider_nxcloud.storage import open_storage
 
+        # First of all, so that a kill is noticed from here on.
+        self._stop = stop = threading.Event()
         items = parse_media_ids(self.media_ids)
         with ExitStack() as resources:
             manifest = None
@@ -120,7 +122,7 @@ class NxCloudGetMediaOperator(BaseOperator):
                 self.destination, storage_conn_id=self.storage_conn_id, write_kwargs=self.write_kwargs
             )
             resources.callback(storage.close)
-            outcomes = self._transfer(storage).run(items)
+            outcomes = self._transfer(storage, stop).run(items)
             records = [outcome.record for outcome in outcomes]
             if manifest is not None:
                 manifest.write(records)
@@ -129,12 +131,11 @@ class NxCloudGetMediaOperator(BaseOperator):
         add_outlet_metadata(context, self.outlets, records, self.manifest)
         return records
 
-    def _transfer(self, storage: Storage) -> Transfer:
+    def _transfer(self, storage: Storage, stop: threading.Event) -> Transfer:
         from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
         from airflow_provider_nxcloud.transfer import Transfer, interruptible_sleep
 
-        self._stop = threading.Event()
-        hook = NxCloudHook(self.nxcloud_conn_id, self.business_phone, sleep=interruptible_sleep(self._stop))
+        hook = NxCloudHook(self.nxcloud_conn_id, self.business_phone, sleep=interruptible_sleep(stop))
         return Transfer(
             hook,
             storage,
@@ -142,7 +143,7 @@ class NxCloudGetMediaOperator(BaseOperator):
             if_exists=self.if_exists,
             max_workers=self.max_workers,
             max_media_bytes=self.max_media_bytes,
-            stop=self._stop,
+            stop=stop,
         )
 
     def on_kill(self) -> None:
