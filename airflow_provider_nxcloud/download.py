@@ -265,7 +265,7 @@ def _resolve(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise NxCloudMediaRefusedError("the download is redirected to a URL that cannot be read") from None
+        raise NxCloudMediaRefusedError("the download URL cannot be read") from None
 
 
 def _md5_of(content_md5: str | None, etag: str) -> str | None:

@@ -13,7 +13,6 @@ from airflow_provider_nxcloud.connection import ConnectionSettings
 from airflow_provider_nxcloud.exceptions import NxCloudMediaRefusedError
 from airflow_provider_nxcloud.transport import proxies_for
 
-
 _HOST = re.compile(r"[a-z0-9._-]*|[0-9a-f:.]+")
 
 
