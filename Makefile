@@ -5,6 +5,8 @@ AIRFLOW_VERSION ?= 3.3.2
 # Airflow's dependencies as of a date on which they worked together; uv's replacement for a constraints file.
 EXCLUDE_NEWER ?= 2026-11-20
 VENV ?= .venv
+EXTRAS ?= s3
+GROUP ?= dev
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(AIRFLOW_VERSION)
@@ -20,7 +22,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## Show the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(READY) ## Run an example DAG against the sandbox and list the files it stored
@@ -35,8 +37,16 @@ test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest
 
 .PHONY: test-slow
-test-slow: $(READY) ## Run the tests that need real Airflow processes and storage servers
-	$(BIN)/python -m pytest -m slow
+test-slow: $(READY) ## Run the tests that need real Airflow processes
+	$(BIN)/python -m pytest -m slow --ignore tests/storages
+
+.PHONY: test-storages
+test-storages: ## Run the tests against real S3, Azure and GCS servers
+	@$(MAKE) --no-print-directory VENV=$(VENV)-storages EXTRAS=s3,gcs,azure GROUP=storages .test-storages
+
+.PHONY: .test-storages
+.test-storages: $(READY)
+	$(BIN)/python -m pytest -m slow tests/storages
 
 .PHONY: lint
 lint: $(READY) ## Check style and types
@@ -56,7 +66,7 @@ bench: $(READY) ## Measure what importing costs a DAG file
 
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-storages .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'
@@ -64,5 +74,5 @@ $(READY): pyproject.toml Makefile
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --exclude-newer $(EXCLUDE_NEWER) \
-		--editable '.[s3]' --group dev 'apache-airflow==$(AIRFLOW_VERSION)'
+		--editable '.[$(EXTRAS)]' --group $(GROUP) 'apache-airflow==$(AIRFLOW_VERSION)'
 	@touch $@

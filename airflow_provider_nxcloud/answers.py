@@ -12,7 +12,6 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.exceptions import (
-    CODES,
     NxCloudError,
     NxCloudRequestError,
     NxCloudUnavailableError,
@@ -99,7 +98,7 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, timeout: floa
             if status < 400:
                 raise
             answer = None
-        if answer is None or (status >= 400 and answer.code not in CODES):
+        if answer is None or (status >= 400 and describe_code(answer.code).error is NxCloudUnavailableError):
             raise question.error(
                 NxCloudRequestError, f"NXCloud answered HTTP {status}; check host of the connection"
             )

@@ -88,10 +88,15 @@ def _is_inside(address: str) -> bool:
 
 
 def _literal_address(host: str) -> list[str]:
-    try:
-        return [str(ip_address(host))]
-    except ValueError:
-        return ["127.0.0.1"] if host == "localhost" or host.endswith(".localhost") else []
+    if host == "localhost" or host.endswith(".localhost"):
+        return ["127.0.0.1"]
+    # inet_aton also knows the short and the decimal spellings, which a resolver takes too.
+    for read in (ip_address, lambda text: ip_address(socket.inet_aton(text))):
+        try:
+            return [str(read(host))]
+        except (ValueError, OSError):
+            continue
+    return []
 
 
 def _resolve(host: str) -> list[str]:

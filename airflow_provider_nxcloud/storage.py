@@ -9,7 +9,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
@@ -192,8 +192,9 @@ class ObjectStorage(Storage):
                 target.close()
             except BaseException:
                 # Closing a half-written file would commit it, and garbage collection closes.
-                target.discard()
                 target.closed = True
+                with suppress(Exception):
+                    target.discard()
                 raise
         except Exception as error:
             raise _storage_error("write", self.uri(name), error) from error

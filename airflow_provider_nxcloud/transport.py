@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
 from airflow_provider_nxcloud import __version__
@@ -41,12 +41,10 @@ class _Route:
 
     :param pool: the connections, to the origin or to a proxy.
     :param prefix: what goes before the path: a proxy for plain http wants the whole URL.
-    :param headers: what such a proxy wants besides.
     """
 
     pool: HTTPConnectionPool
     prefix: str
-    headers: Mapping[str, str]
 
 
 class Transport:
@@ -90,7 +88,7 @@ class Transport:
             method,
             f"{route.prefix}{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
             body=body,
-            headers={"User-Agent": USER_AGENT, **route.headers, **headers},
+            headers={"User-Agent": USER_AGENT, **headers},
             retries=False,
             redirect=False,
             assert_same_host=False,
@@ -110,12 +108,7 @@ class Transport:
             raise requests.exceptions.InvalidSchema(f"no way to send HTTP to {origin}")
         self.adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]
         whole_url = self.adapter.request_url(request, proxies) != request.path_url
-        proxy = select_proxy(origin, proxies)
-        return _Route(
-            pool,
-            prefix=origin if whole_url else "",
-            headers=self.adapter.proxy_headers(proxy) if whole_url and proxy else {},
-        )
+        return _Route(pool, prefix=origin if whole_url else "")
 
 
 def tls_verification(settings: ConnectionSettings) -> bool | str:

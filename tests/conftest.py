@@ -18,7 +18,7 @@ os.environ.update(
     AWS_CONFIG_FILE=os.devnull,
     NO_GCE_CHECK="true",
 )
-for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
     os.environ.pop(name, None)
     os.environ.pop(name.upper(), None)
 

@@ -1,0 +1,305 @@
+"""What can go wrong between the operator and a media's store: one row a fault, healed or refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_nxcloud.exceptions import NxCloudMediaFailedError, NxCloudMediaLostError
+from airflow_provider_nxcloud.sandbox.downloads import signed_url
+
+pytestmark = pytest.mark.usefixtures("no_backoff", "impatient")
+
+ATTEMPTS = 3
+
+
+class Fault(NamedTuple):
+    """
+    Faults of the sandbox that act together, with what the error must say when they never heal.
+
+    ``url`` tells whether the next attempt has to ask for a new URL, ``resumes`` whether it has to resume.
+    """
+
+    faults: dict[str, dict[str, Any]]
+    says: str
+    url: bool = False
+    resumes: bool = False
+
+
+FAULTS = {
+    "403 expired": Fault({"download.expired": {}}, r"HTTP 403 \(expired or refused URL\)", url=True),
+    "401": Fault({"download.status": {"status": 401}}, "HTTP 401", url=True),
+    "408": Fault({"download.status": {"status": 408}}, "HTTP 408"),
+    "416": Fault({"download.status": {"status": 416}}, "HTTP 416", url=True),
+    "429": Fault({"download.status": {"status": 429}}, "HTTP 429"),
+    "500": Fault({"download.status": {"status": 500}}, "HTTP 500"),
+    "502": Fault({"download.status": {"status": 502}}, "HTTP 502"),
+    "503": Fault({"download.status": {"status": 503}}, "HTTP 503"),
+    "204": Fault({"download.status": {"status": 204}}, "HTTP 204", url=True),
+    "reset": Fault({"download.reset": {}}, "the download failed: Connection reset by peer"),
+    "reset at 0 %": Fault({"download.reset_at": {"at": 0}}, "broke off after 0 of 1500000 bytes"),
+    "reset at 50 %": Fault({"download.reset_at": {"at": 0.5}}, "broke off after .* of 1500000", resumes=True),
+    "reset at 99 %": Fault(
+        {"download.reset_at": {"at": 0.99}}, "broke off after .* of 1500000", resumes=True
+    ),
+    "cut at 0 %": Fault({"download.cut": {"at": 0}}, "broke off after 0 of 1500000 bytes"),
+    "cut at 50 %": Fault({"download.cut": {"at": 0.5}}, "broke off after .* of 1500000 bytes", resumes=True),
+    "cut at 99 %": Fault({"download.cut": {"at": 0.99}}, "broke off after .* of 1500000 bytes", resumes=True),
+    "cut without ETag": Fault(
+        {"download.cut": {}, "download.no_etag": {}}, "broke off after .* of 1500000", resumes=True
+    ),
+    "cut chunked at 0 %": Fault({"download.cut_chunked": {"at": 0}}, "broke off after 0 of"),
+    "cut chunked": Fault({"download.cut_chunked": {}}, "broke off after .* bytes", resumes=True),
+    "cut close-delimited": Fault({"download.cut_close_delimited": {}}, "their hash does not match"),
+    "cut close-delimited, no hash": Fault(
+        {"download.cut_close_delimited": {}, "download.no_etag": {}}, "neither a length nor a hash"
+    ),
+    "close-delimited, no hash": Fault(
+        {"download.close_delimited": {}, "download.no_etag": {}}, "neither a length nor a hash"
+    ),
+    "Content-Length 10 too much": Fault(
+        {"download.wrong_length": {"delta": 10}}, "broke off after 1500000 of 1500010 bytes", url=True
+    ),
+    "Content-Length 10 too few": Fault(
+        {"download.wrong_length": {"delta": -10}}, "their hash does not match"
+    ),
+    "corrupt, ETag": Fault({"download.corrupt": {}}, "corrupt: their hash does not match"),
+    "corrupt, Content-MD5": Fault(
+        {"download.corrupt": {}, "download.content_md5": {}}, "corrupt: their hash does not match"
+    ),
+    "html": Fault({"download.html": {}}, "sent 'text/html' where 'image/jpeg' was announced"),
+    "html as image/jpeg": Fault(
+        {"download.page_as_media": {}}, "a web page or an error where 'image/jpeg' was announced"
+    ),
+    "another family": Fault(
+        {"download.headers": {"headers": {"Content-Type": "video/mp4"}}},
+        "sent 'video/mp4' where 'image/jpeg' was announced",
+    ),
+    "gzip": Fault({"download.gzip": {}}, "although identity was asked"),
+    "redirect loop": Fault({"download.redirect_loop": {}}, "redirected more than 5 times"),
+    "hang": Fault({"download.hang": {}}, "the download failed: timed out"),
+    "stall at 0 %": Fault({"download.stall": {"at": 0}}, "broke off after 0 of 1500000 bytes: timed out"),
+    "stall at 50 %": Fault({"download.stall": {}}, "broke off after .* bytes: timed out", resumes=True),
+}
+#: Together with a drop, these answer the request that resumes.
+RESUMED = {
+    "ignored range": {"download.ignore_range": {}},
+    "another range": {"download.wrong_range": {}},
+    "another range, longer": {"download.wrong_range": {"shift": -1000}},
+    "another range under the right name": {"download.wrong_range": {"honest": False}},
+    "another total": {"download.headers": {"headers": {"Content-Range": "bytes 750000-1499999/1600000"}}},
+    "no Content-Range": {"download.headers": {"headers": {"Content-Range": None}}},
+    "dropped again": {"download.cut": {"at": 0.5}},
+}
+
+
+@pytest.fixture
+def impatient(connect, request: pytest.FixtureRequest) -> None:
+    """Wait long for nothing but where the test is about that."""
+    waits = {"hang", "drip", "stall at 0 %", "stall at 50 %"} & set(
+        request.node.callspec.id.split("-") if hasattr(request.node, "callspec") else ()
+    )
+    connect(extra={"timeout": 0.25 if waits else 5, "max_attempts": ATTEMPTS})
+
+
+def inject(sandbox, fault: Fault, times: int | None) -> None:
+    names = list(fault.faults)
+    for name in names:
+        # Of faults with a number of times a request gets one, of those for ever it gets all.
+        once = times if name == names[0] else None
+        sandbox.inject(name, times=once, **fault.faults[name])
+
+
+def assert_stored(run, content: bytes, target) -> None:
+    assert run.error is None
+    assert (run.record["status"], run.record["error"]) == ("stored", None)
+    assert target.read_bytes() == content
+
+
+def ranges(sandbox) -> list[str | None]:
+    return [download.headers.get("Range") for download in sandbox.downloads()]
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if "no hash" not in name])
+def test_fault_that_passes_heals(name, sandbox, photo, fetch, target):
+    fault = FAULTS[name]
+    inject(sandbox, fault, 6 if "redirect_loop" in str(fault) else 1)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+
+    assert len(sandbox.calls()) == (2 if fault.url else 1)
+    first, *_, last = ranges(sandbox)
+    assert first is None
+    assert bool(last) == fault.resumes
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_that_stays_fails_the_media_and_can_be_retried(name, sandbox, photo, fetch, kept):
+    fault = FAULTS[name]
+    inject(sandbox, fault, None)
+
+    run = fetch([photo.media_id])
+
+    assert type(run.error) is NxCloudMediaFailedError
+    assert "another try fetches what is missing" in str(run.error)
+    assert run.record["status"] == "failed"
+    assert run.record["error"].startswith("media 'photo-1': ")
+    assert re.search(fault.says, run.record["error"])
+    assert run.record["error"] in str(run.error)
+    assert len(sandbox.downloads()) == ATTEMPTS * (6 if "redirect_loop" in str(fault) else 1)
+    kept()
+
+
+@pytest.mark.parametrize("faults", RESUMED.values(), ids=RESUMED)
+def test_odd_answer_to_a_range_never_spoils_the_file(faults, sandbox, photo, fetch, target, connect):
+    connect(extra={"max_attempts": 5})
+    sandbox.inject("download.cut", media_id=photo.media_id)
+    first = next(iter(faults))
+    for name, options in faults.items():
+        sandbox.inject(name, times=1 if name == first else None, **options)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+    assert ranges(sandbox)[:2] == [None, "bytes=750000-"]
+
+
+def test_file_that_changed_before_the_resume_is_fetched_anew(sandbox, photo, fetch, target):
+    other = photo.content[::-1]
+    sandbox.inject("download.cut")
+    sandbox.observer = lambda request: (
+        sandbox.add_media(other, "image/jpeg", media_id="photo-1") if request.kind == "download" else None
+    )
+
+    assert_stored(fetch([photo.media_id]), other, target)
+    assert ranges(sandbox) == [None, "bytes=750000-"]
+
+
+def test_url_that_really_expired_is_asked_for_anew(sandbox, photo, fetch, target):
+    sandbox.url_lifetime = -1
+    sandbox.observer = lambda request: (
+        setattr(sandbox, "url_lifetime", 300) if request.kind == "download" else None
+    )
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+    assert [download.status for download in sandbox.downloads()] == [403, 200]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_missing_file_that_comes_is_stored(status, sandbox, photo, fetch, target):
+    sandbox.inject("download.status", status=status)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+    assert len(sandbox.calls()) == 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_missing_file_that_stays_missing_is_gone(status, sandbox, photo, fetch, kept):
+    sandbox.inject("download.status", times=None, status=status)
+
+    run = fetch([photo.media_id])
+
+    assert type(run.error) is NxCloudMediaLostError
+    assert isinstance(run.error, AirflowFailException)
+    assert f"media 'photo-1': the download answered HTTP {status}; the file is gone" in run.record["error"]
+    assert len(sandbox.downloads()) == len(sandbox.calls()) == ATTEMPTS
+    kept()
+
+
+def test_retry_after_of_a_store_is_waited_for(sandbox, photo, fetch, target):
+    sandbox.inject("download.status", status=503, retry_after=1)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+    first, second = sandbox.downloads()
+    assert 1 <= second.at - first.at < 4
+
+
+def test_drip_ends_at_the_deadline(sandbox, photo, fetch, kept, connect):
+    connect(extra={"timeout": 0.1})
+    sandbox.inject("download.drip", times=None, interval=0.03)
+
+    run = fetch([photo.media_id])
+
+    assert type(run.error) is NxCloudMediaFailedError
+    assert re.search("'photo-1': the download took too long after .* of 1500000 bytes", run.record["error"])
+    kept()
+
+
+@pytest.mark.parametrize("name", ["download.chunked", "download.close_delimited", "download.content_md5"])
+def test_whole_file_is_stored_however_it_is_delimited(name, sandbox, photo, fetch, target):
+    sandbox.inject(name, times=None)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+    assert len(sandbox.downloads()) == 1
+
+
+def test_given_sha256_makes_up_for_a_store_that_announces_nothing(sandbox, photo, fetch, target):
+    sandbox.inject("download.close_delimited", times=None)
+    sandbox.inject("download.no_etag", times=None)
+
+    assert_stored(fetch([{"media_id": "photo-1", "sha256": photo.sha256}]), photo.content, target)
+
+
+def test_given_sha256_catches_what_the_store_does_not(sandbox, photo, fetch, target):
+    sandbox.inject("download.no_etag", times=None)
+    sandbox.inject("download.corrupt")
+
+    assert_stored(fetch([{"media_id": "photo-1", "sha256": photo.sha256}]), photo.content, target)
+    assert len(sandbox.downloads()) == 2
+
+
+def test_given_sha256_refuses_what_stays_corrupt(sandbox, photo, fetch, kept):
+    sandbox.inject("download.no_etag", times=None)
+    sandbox.inject("download.corrupt", times=None)
+
+    run = fetch([{"media_id": "photo-1", "sha256": photo.sha256}])
+
+    assert type(run.error) is NxCloudMediaFailedError
+    assert "corrupt: their hash does not match" in run.record["error"]
+    kept()
+
+
+def test_wrong_sha256_for_an_intact_file_is_for_the_dag_author(sandbox, photo, fetch, kept):
+    run = fetch([{"media_id": "photo-1", "sha256": "ab" * 32}])
+
+    assert type(run.error) is NxCloudMediaLostError
+    assert photo.sha256 in run.record["error"]
+    assert "ab" * 32 in run.record["error"]
+    assert len(sandbox.downloads()) == 1
+    kept()
+
+
+@pytest.mark.parametrize("fault", [None, "download.chunked"], ids=["announced", "unannounced"])
+def test_media_over_the_limit_is_refused(fault, sandbox, photo, fetch, kept):
+    if fault:
+        sandbox.inject(fault, times=None)
+
+    run = fetch([photo.media_id], max_media_bytes=1_499_999)
+
+    assert type(run.error) is NxCloudMediaLostError
+    assert (
+        "'photo-1': the media has 1500000 bytes or more, over max_media_bytes=1499999; raise it"
+        in (run.record["error"])
+    )
+    assert len(sandbox.downloads()) == 1
+    kept()
+
+
+def test_media_of_exactly_the_limit_is_stored(photo, fetch, target):
+    assert_stored(fetch([photo.media_id], max_media_bytes=1_500_000), photo.content, target)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_to_where_the_file_is_is_followed(status, sandbox, photo, fetch, target):
+    sandbox.inject("download.redirect", status=status, location=signed_url(sandbox, "photo-1"))
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+    assert [download.status for download in sandbox.downloads()] == [status, 200]
+
+
+def test_relative_redirect_is_followed(sandbox, photo, fetch, target):
+    url = signed_url(sandbox, "photo-1").removeprefix(sandbox.base_url)
+    sandbox.inject("download.redirect", location=url)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)

@@ -1,0 +1,171 @@
+"""Where a download may lead, and that it carries nothing of NXCloud's there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_nxcloud.connection import ConnectionSettings
+from airflow_provider_nxcloud.exceptions import NxCloudMediaLostError, NxCloudMediaRefusedError
+from airflow_provider_nxcloud.hosts import MediaHosts
+from airflow_provider_nxcloud.sandbox import NxCloudSandbox
+from airflow_provider_nxcloud.sandbox.downloads import signed_url
+
+pytestmark = pytest.mark.usefixtures("no_backoff")
+
+
+@pytest.fixture
+def elsewhere(photo) -> Iterator[NxCloudSandbox]:
+    """Another host that has the photo too."""
+    with NxCloudSandbox(host="127.0.0.2") as elsewhere:
+        elsewhere.media["photo-1"] = photo
+        yield elsewhere
+
+
+def lead(sandbox, by: str, url: str) -> None:
+    if by == "url":
+        sandbox.inject("api.url", times=None, url=url)
+    else:
+        sandbox.inject("download.redirect", times=None, location=url)
+
+
+@pytest.mark.parametrize("by", ["url", "redirect"])
+@pytest.mark.parametrize("allowed", [["127.0.0.1", "127.0.0.2"], ["127.0.0.*"], []])
+def test_download_from_another_host_that_is_allowed(allowed, by, sandbox, elsewhere, fetch, connect, target):
+    connect(extra={"allowed_media_hosts": allowed})
+    lead(sandbox, by, signed_url(elsewhere, "photo-1"))
+
+    assert fetch(["photo-1"]).error is None
+    assert target.read_bytes() == elsewhere.media["photo-1"].content
+
+
+@pytest.mark.parametrize("by", ["url", "redirect"])
+def test_host_that_is_not_allowed_is_never_asked(by, sandbox, elsewhere, fetch, connect, kept):
+    connect(extra={"allowed_media_hosts": ["127.0.0.1", "*.aliyuncs.com"]})
+    lead(sandbox, by, signed_url(elsewhere, "photo-1"))
+
+    run = fetch(["photo-1"])
+
+    assert type(run.error) is NxCloudMediaLostError
+    assert (
+        "'photo-1': the download host '127.0.0.2' matches none of allowed_media_hosts of connection "
+        in (run.record["error"])
+    )
+    assert elsewhere.requests == []
+    kept()
+
+
+@pytest.mark.parametrize("by", ["url", "redirect"])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("file:///etc/passwd", "the download URL is 'file', not http or https"),
+        ("ftp://127.0.0.1/photo", "the download URL is 'ftp', not http or https"),
+        ("http://user:password@127.0.0.1/photo", "the download URL carries credentials for '127.0.0.1'"),
+        ("http://[::1/photo", "the download URL cannot be read"),
+        ("http://127.0.0.1:99999/photo", "the download URL cannot be read"),
+    ],
+)
+def test_url_that_must_not_be_followed_is_refused(url, says, by, sandbox, photo, fetch, kept):
+    lead(sandbox, by, url)
+
+    run = fetch(["photo-1"])
+
+    assert type(run.error) is NxCloudMediaLostError
+    assert f"media 'photo-1': {says}" in run.record["error"]
+    assert "password@" not in run.record["error"]
+    assert len(sandbox.downloads()) == (1 if by == "redirect" else 0)
+    kept()
+
+
+def hosts(base_url: str, **settings) -> MediaHosts:
+    return MediaHosts(
+        ConnectionSettings(
+            conn_id="nx",
+            base_url=base_url,
+            access_key="key",
+            access_secret="secret",
+            business_phone="8613800138000",
+            **settings,
+        )
+    )
+
+
+def test_redirect_never_leaves_https():
+    with pytest.raises(NxCloudMediaRefusedError, match="redirected from https to plain http"):
+        hosts("http://127.0.0.1").check("http://127.0.0.1/a", came_from="https://127.0.0.1/b")
+    hosts("http://127.0.0.1").check("https://127.0.0.1/a", came_from="http://127.0.0.1/b")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "10.1.2.3",
+        "192.168.0.1",
+        "172.16.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[fe80::1]",
+        "[fd00::1]",
+        "2130706433",
+        "127.1",
+        "0x7f.0.0.1",
+    ],
+)
+def test_address_inside_the_own_network_is_refused_for_a_base_url_outside(host):
+    with pytest.raises(NxCloudMediaRefusedError, match=r"inside your own network.*allowed_media_hosts"):
+        hosts("https://203.0.114.1").check(f"https://{host}/photo?Signature=s")
+
+
+def test_address_inside_can_be_allowed_by_name():
+    hosts("https://203.0.114.1", allowed_media_hosts=("10.1.2.3",)).check("https://10.1.2.3/photo")
+
+
+def test_address_outside_needs_no_list():
+    hosts("https://203.0.114.1").check("https://203.0.114.2/photo")
+
+
+@pytest.mark.parametrize("by", ["url", "redirect"])
+def test_download_carries_nothing_of_nxclouds(by, sandbox, elsewhere, fetch, tmp_path: Path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password mine\nmachine 127.0.0.2 login me password mine\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    # Cookies of the API and of the store must not come back either; the second media would bring them.
+    sandbox.add_media(b"another", "image/jpeg", media_id="photo-2")
+    elsewhere.inject("download.headers", times=None, headers={"Set-Cookie": "session=1; Path=/"})
+    sandbox.inject("download.headers", times=None, headers={"Set-Cookie": "session=1; Path=/"})
+    sandbox.inject("download.cut", media_id="photo-2")
+    sandbox.inject(
+        "api.url" if by == "url" else "download.redirect",
+        media_id="photo-1",
+        **{"url" if by == "url" else "location": signed_url(elsewhere, "photo-1")},
+    )
+
+    assert fetch(["photo-1", "photo-2", "1000000001"], max_workers=1).error is None
+
+    seen = [*sandbox.downloads(), *elsewhere.downloads()]
+    assert len(elsewhere.downloads()) == 1
+    assert len(seen) >= 4
+    for download in seen:
+        names = {name.lower() for name in download.headers}
+        assert names <= {
+            "host",
+            "user-agent",
+            "accept-encoding",
+            "range",
+            "if-range",
+            "accept",
+            "connection",
+        }
+        assert download.headers["Accept-Encoding"] == "identity"
+        assert download.method == "GET"
+    # The same netrc must not overwrite how the API is called.
+    assert all("Authorization" not in call.headers for call in sandbox.calls())

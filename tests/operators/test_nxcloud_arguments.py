@@ -1,0 +1,226 @@
+"""What the operator refuses before it asks anything, and the names it gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException
+
+from airflow_provider_nxcloud.exceptions import (
+    NxCloudInputError,
+    NxCloudMediaFailedError,
+    NxCloudMediaLostError,
+)
+from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
+
+PHOTO, VOICE, SONG, MEMO_A, MEMO_B = "1000000001", "1000000004", "1000000005", "1000000006", "1000000007"
+
+BAD = [
+    ("media_ids", None, "media_ids must be a list"),
+    ("media_ids", 5, "media_ids must be a list"),
+    ("media_ids", {"media_id": PHOTO}, "media_ids must be a list"),
+    ("media_ids", {PHOTO}, "media_ids must be a list"),
+    ("media_ids", b"1", "media_ids must be a list"),
+    ("media_ids", '{"media_id": "1"}', "media_ids must be a list"),
+    ("media_ids", "", "media_ids is .?empty"),
+    ("media_ids", "None", "media_ids is 'None'"),
+    ("media_ids", [PHOTO, ""], r"media_ids\[1\] is empty"),
+    ("media_ids", [PHOTO, "  "], r"media_ids\[1\] is empty"),
+    ("media_ids", [PHOTO, 5], r"media_ids\[1\] must be a media ID \(text\) or a mapping, not int"),
+    ("media_ids", [PHOTO, None], r"media_ids\[1\] must be .* not None"),
+    ("media_ids", [[PHOTO]], r"media_ids\[0\] must be"),
+    ("media_ids", [PHOTO, "a/b"], r"media_ids\[1\] has '/' or '\.\.' in it"),
+    ("media_ids", [PHOTO, ".."], r"media_ids\[1\] has '/' or '\.\.' in it"),
+    ("media_ids", [PHOTO, "a\nb"], r"media_ids\[1\] has white space around it or a control character"),
+    ("media_ids", [PHOTO, "a\x00"], r"media_ids\[1\] has white space around it or a control character"),
+    ("media_ids", [PHOTO, " a"], r"media_ids\[1\] has white space around it"),
+    ("media_ids", [PHOTO, "a" * 257], r"media_ids\[1\] has 257 characters, a media ID at most 256"),
+    ("media_ids", [{"id": PHOTO}], r"media_ids\[0\] has no 'media_id'"),
+    ("media_ids", [{"media_id": 1}], r"media_ids\[0\]\['media_id'\] must be"),
+    ("media_ids", [{"media_id": PHOTO, "sha256": "abc"}], r"media_ids\[0\]"),
+    ("media_ids", [{"media_id": PHOTO, "sha256": 5}], r"media_ids\[0\]\['sha256'\] must be text"),
+    ("media_ids", [{"media_id": PHOTO, "mime_type": 5}], r"media_ids\[0\]\['mime_type'\] must be text"),
+    ("media_ids", [{"media_id": PHOTO, "file_name": []}], r"media_ids\[0\]\['file_name'\] must be text"),
+    (
+        "media_ids",
+        [{"media_id": PHOTO, "sha256": "a" * 64}, {"media_id": PHOTO, "sha256": "b" * 64}],
+        "twice, with different sha256",
+    ),
+    ("destination", None, "destination must be a URL such as"),
+    ("destination", "", "destination must be a URL such as"),
+    ("destination", "  ", "destination must be a URL such as"),
+    ("destination", 5, "destination must be a URL such as"),
+    ("destination", "s3://", "names no bucket"),
+    ("destination", "s3:///key", "names no bucket"),
+    ("destination", "file://relative/folder", "needs an absolute path"),
+    ("destination", "nosuch://bucket/prefix", "'nosuch://bucket/.*' cannot be used"),
+    (
+        "destination",
+        "s3://undefined_conn@bucket/prefix",
+        "storage connection 'undefined_conn' of destination",
+    ),
+    ("storage_conn_id", "undefined_conn", "storage connection 'undefined_conn' of destination"),
+    ("object_name", "", "object_name '' cannot be used"),
+    ("object_name", None, "object_name must be text"),
+    ("object_name", "{sha256}", "object_name '{sha256}' cannot be used"),
+    ("object_name", "{media_id", "cannot be used"),
+    ("object_name", "{media_id.__class__}", "cannot be used"),
+    ("object_name", "{media_id!x}", "cannot be used"),
+    ("object_name", "{0}", "cannot be used"),
+    ("object_name", "../{media_id}", r"'\.\.' segment"),
+    ("object_name", "/{media_id}", "has an empty"),
+    ("object_name", "{media_id}/", "has an empty"),
+    ("object_name", "a//{media_id}", "has an empty"),
+    ("object_name", "./{media_id}", "segment"),
+    ("object_name", "x" * 300 + "{media_id}", "more than 255 bytes"),
+    ("if_exists", "replace", "if_exists must be one of skip, overwrite, fail, not 'replace'"),
+    ("if_exists", None, "if_exists must be one of"),
+    ("max_workers", 0, "max_workers must be a whole number from 1 to 256, not 0"),
+    ("max_workers", 257, "max_workers must be"),
+    ("max_workers", "16", "max_workers must be"),
+    ("max_workers", True, "max_workers must be"),
+    ("max_workers", 1.5, "max_workers must be"),
+    ("max_media_bytes", 0, "max_media_bytes must be a whole number"),
+    ("max_media_bytes", -1, "max_media_bytes must be"),
+    ("max_media_bytes", None, "max_media_bytes must be"),
+    ("manifest", "", "manifest must be the path or URL of a file"),
+    ("manifest", 5, "manifest must be the path or URL of a file"),
+    ("manifest", "folder/", "manifest must be the path or URL of a file"),
+    ("manifest", "s3://bucket", "manifest must be the path or URL of a file"),
+    ("manifest", "s3://undefined_conn@bucket/a.jsonl", "storage connection 'undefined_conn'"),
+    ("write_kwargs", {"ACL": "private"}, r"write_kwargs \['ACL'\] mean nothing to the local path"),
+    ("write_kwargs", "ACL", "write_kwargs must be a mapping, not str"),
+    ("write_kwargs", [("ACL", "private")], "write_kwargs must be a mapping, not list"),
+    ("business_phone", "12", "business_phone: must be 5 to 20 digits"),
+    ("business_phone", "phone", "business_phone: must be 5 to 20 digits"),
+    ("business_phone", "", "business_phone"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "says"), BAD)
+def test_bad_argument_is_refused_before_anything_happens(name, value, says, sandbox, destination, tmp_path):
+    arguments = {"media_ids": [PHOTO, VOICE], "destination": str(destination), name: value}
+    operator = NxCloudGetMediaOperator(task_id="fetch", **arguments)  # which only assigns
+    before = set(tmp_path.rglob("*"))
+
+    with pytest.raises(NxCloudInputError, match=says) as raised:
+        operator.execute(context={})
+
+    assert isinstance(raised.value, AirflowFailException)
+    assert sandbox.requests == []
+    left = {path for path in tmp_path.rglob("*") if path != destination} - before
+    assert left == set()
+    assert not destination.exists() or list(destination.iterdir()) == []
+
+
+def test_undefined_connection_is_named(sandbox, fetch, destination):
+    with pytest.raises(AirflowNotFoundException, match="undefined_conn"):
+        fetch([PHOTO], nxcloud_conn_id="undefined_conn")
+    assert list(destination.iterdir()) == []
+
+
+def test_missing_business_phone_is_named_before_any_call(sandbox, fetch, connect, destination):
+    connect(extra={"business_phone": None})
+
+    with pytest.raises(NxCloudInputError, match=r"business_phone is missing.* 'nxcloud_default'"):
+        fetch([PHOTO])
+
+    assert sandbox.requests == []
+    assert list(destination.iterdir()) == []
+
+
+def test_storage_connection_in_the_url_and_beside_it_must_agree(sandbox, fetch, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_ONE", json.dumps({"conn_type": "aws"}))
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "aws"}))
+
+    with pytest.raises(NxCloudInputError, match="names storage connection 'one', storage_conn_id 'other'"):
+        fetch([PHOTO], destination="s3://one@bucket/prefix", storage_conn_id="other")
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("{media_id}", VOICE),
+        ("whatsapp/{extension}/{media_id}", f"whatsapp/.ogg/{VOICE}"),
+        ("a/b/c/{media_id}{extension}", f"a/b/c/{VOICE}.ogg"),
+        ("{media_id}/{file_name}", f"{VOICE}/greeting 1.ogg"),
+        ("{media_id:>12}{extension}", f"  {VOICE}.ogg"),
+        ("{{{media_id}}}", f"{{{VOICE}}}"),
+    ],
+)
+def test_object_name_pattern(pattern, name, sandbox, fetch, destination):
+    fetch([{"media_id": VOICE, "file_name": "../greeting 1.ogg"}], object_name=pattern)
+
+    assert [p.relative_to(destination).as_posix() for p in destination.rglob("*") if p.is_file()] == [name]
+    assert (destination / name).read_bytes() == sandbox.media[VOICE].content
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["../../etc/passwd", "/etc/passwd", "..\\..\\a", "..", ".", "", "\x00", "a\nb", ".hidden", "x" * 999],
+)
+def test_file_name_of_a_sender_never_leaves_the_destination(sent, sandbox, fetch, destination, tmp_path):
+    sandbox.add_media(b"content", "image/jpeg", media_id="m", file_name=sent)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+
+    fetch(["m"], object_name="in/{file_name}")
+
+    (written,) = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert written.parent == destination / "in"
+    assert not written.name.startswith(".")
+    assert written.name.isprintable()
+
+
+def test_odd_media_id_becomes_one_safe_segment(sandbox, fetch, destination):
+    odd = "媒体 %#?&=:*|\\"
+    sandbox.add_media(b"content", "image/jpeg", media_id=odd)
+
+    (record,) = fetch([odd])
+
+    (written,) = destination.iterdir()
+    assert written.name.isascii()
+    assert written.read_bytes() == b"content"
+    assert record["media_id"] == odd
+    assert sandbox.calls()[0].media_id == odd
+
+
+def test_same_name_known_beforehand_is_refused_before_any_call(sandbox, fetch, destination):
+    items = [{"media_id": PHOTO, "file_name": "a.jpg"}, {"media_id": VOICE, "file_name": "a.jpg"}]
+
+    with pytest.raises(NxCloudInputError, match=rf"'{VOICE}'.*'{PHOTO}' has the same object name 'a\.jpg'"):
+        fetch(items, object_name="{file_name}")
+
+    assert sandbox.requests == []
+    assert list(destination.iterdir()) == []
+
+
+def test_pattern_without_any_field_fits_one_media_only(sandbox, fetch):
+    assert fetch([PHOTO], object_name="latest")[0]["status"] == "stored"
+    sandbox.reset()
+
+    with pytest.raises(NxCloudInputError, match="same object name 'latest'"):
+        fetch([PHOTO, VOICE], object_name="latest")
+    assert sandbox.requests == []
+
+
+def test_same_name_found_at_run_time_never_overwrites(sandbox, fetch, destination, manifest):
+    with pytest.raises(NxCloudMediaLostError, match=f"'{MEMO_A}' has the same object name 'memo'") as raised:
+        fetch([MEMO_A, MEMO_B, SONG], object_name="{file_name}", max_workers=1, manifest=str(manifest))
+
+    assert f"media '{MEMO_B}': " in str(raised.value)
+    assert (destination / "memo").read_bytes() == sandbox.media[MEMO_A].content
+    assert (destination / "song").read_bytes() == sandbox.media[SONG].content
+    records = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [record["status"] for record in records] == ["stored", "failed", "stored"]
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_name_claimed_by_a_media_that_failed_stays_taken(sandbox, fetch, destination):
+    sandbox.inject("download.status", media_id=MEMO_A, times=None, status=500)
+
+    with pytest.raises(NxCloudMediaFailedError, match="2 of 2"):
+        fetch([MEMO_A, MEMO_B], object_name="{file_name}", max_workers=1)
+    assert list(Path(destination).iterdir()) == []

@@ -1,0 +1,164 @@
+"""Which failures fail the task, and what a failed run tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_nxcloud.exceptions import (
+    NxCloudCredentialsError,
+    NxCloudMediaFailedError,
+    NxCloudMediaLostError,
+    NxCloudPhoneNumberError,
+    NxCloudStorageError,
+)
+
+pytestmark = pytest.mark.usefixtures("no_backoff")
+
+PHOTO, VOICE, SONG, CLIP = "1000000001", "1000000004", "1000000005", "1000000009"
+
+
+def statuses(manifest: Path) -> dict[str, str]:
+    records = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    return {record["media_id"]: record["status"] for record in records}
+
+
+def stored(destination: Path) -> set[str]:
+    return {path.stem for path in destination.iterdir()}
+
+
+def test_one_bad_media_of_many_does_not_stop_the_others(sandbox, fetch, destination, manifest):
+    sandbox.inject("download.status", media_id=VOICE, times=None, status=500)
+
+    with pytest.raises(NxCloudMediaFailedError) as raised:
+        fetch([PHOTO, VOICE, SONG, "no-such"], max_workers=1, manifest=str(manifest))
+
+    assert not isinstance(raised.value, AirflowFailException)
+    head, *causes = str(raised.value).split("\n- ")
+    assert head == "2 of 4 media were not stored; another try fetches what is missing:"
+    assert causes == [
+        f"media '{VOICE}': the download answered HTTP 500",
+        "getMedia of media 'no-such' through connection 'nxcloud_default': NXCloud answered -1 "
+        "(request failed; NXCloud says 'request failed'); it may pass later",
+    ]
+    assert stored(destination) == {PHOTO, SONG}
+    assert statuses(manifest) == {PHOTO: "stored", VOICE: "failed", SONG: "stored", "no-such": "failed"}
+
+
+def test_permanent_failures_only_are_not_retried(sandbox, fetch, destination):
+    sandbox.inject("download.status", media_id=VOICE, times=None, status=404)
+
+    with pytest.raises(
+        NxCloudMediaLostError, match="1 of 2 media were not stored; no retry can bring"
+    ) as raised:
+        fetch([PHOTO, VOICE])
+
+    assert isinstance(raised.value, AirflowFailException)
+    assert stored(destination) == {PHOTO}
+
+
+def test_one_failure_that_may_pass_makes_the_task_retryable(sandbox, fetch):
+    sandbox.inject("download.status", media_id=VOICE, times=None, status=404)
+    sandbox.inject("download.status", media_id=SONG, times=None, status=503)
+
+    with pytest.raises(NxCloudMediaFailedError) as raised:
+        fetch([VOICE, SONG])
+
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_ignored_media_errors_are_in_the_records(sandbox, fetch, destination, manifest):
+    records = fetch([PHOTO, "no-such", VOICE], ignore_media_errors=True, manifest=str(manifest))
+
+    assert [record["status"] for record in records] == ["stored", "failed", "stored"]
+    assert "-1 (request failed" in records[1]["error"]
+    assert statuses(manifest) == {PHOTO: "stored", "no-such": "failed", VOICE: "stored"}
+
+
+def test_ignored_media_errors_still_fail_when_nothing_is_there(fetch, manifest):
+    with pytest.raises(NxCloudMediaFailedError, match="2 of 2 media were not stored"):
+        fetch(["no-such", "nor-this"], ignore_media_errors=True, manifest=str(manifest))
+
+    assert statuses(manifest) == {"no-such": "failed", "nor-this": "failed"}
+
+
+def test_media_that_is_there_already_counts_for_ignored_errors(fetch):
+    fetch([PHOTO])
+
+    assert [record["status"] for record in fetch([PHOTO, "no-such"], ignore_media_errors=True)] == [
+        "skipped",
+        "failed",
+    ]
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+def test_wrong_credentials_stop_everything_at_once(ignore, sandbox, fetch, connect, destination, manifest):
+    connect(password="wrong")
+    wanted = [f"media-{number}" for number in range(200)]
+
+    with pytest.raises(NxCloudCredentialsError, match=r"1003 \(invalid signature.*check login") as raised:
+        fetch(wanted, max_workers=4, ignore_media_errors=ignore, manifest=str(manifest))
+
+    assert isinstance(raised.value, AirflowFailException)
+    assert len(sandbox.calls()) <= 8
+    assert sandbox.downloads() == []
+    assert list(destination.iterdir()) == []
+    assert statuses(manifest) == dict.fromkeys(wanted, "failed")
+    for line in manifest.read_text().splitlines():
+        assert "not fetched, because the task failed: " in json.loads(line)["error"]
+
+
+def test_phone_number_lost_in_the_middle_keeps_what_is_stored(sandbox, fetch, destination, manifest):
+    sandbox.inject("api.code", media_id=SONG, code=9006, message="number not bound")
+
+    with pytest.raises(NxCloudPhoneNumberError, match="9006") as raised:
+        fetch([PHOTO, VOICE, SONG, CLIP], max_workers=1, manifest=str(manifest))
+
+    assert isinstance(raised.value, AirflowFailException)
+    assert stored(destination) == {PHOTO, VOICE}
+    assert statuses(manifest) == {PHOTO: "stored", VOICE: "stored", SONG: "failed", CLIP: "failed"}
+    assert [call.media_id for call in sandbox.calls()] == [PHOTO, VOICE, SONG]
+
+
+def test_business_phone_of_the_task_beats_the_connections(sandbox, fetch, connect):
+    connect(extra={"business_phone": "4915112345678"})
+
+    assert fetch([PHOTO], business_phone="+86 138-0013-8000")[0]["status"] == "stored"
+    with pytest.raises(NxCloudPhoneNumberError, match="9002"):
+        fetch([VOICE])
+
+
+@pytest.mark.parametrize("folder", ["destination", "manifest"])
+def test_local_folder_that_cannot_be_made_is_named_before_any_call(folder, sandbox, fetch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    path = f"{tmp_path}/file/folder"
+
+    with pytest.raises(NxCloudStorageError, match=r"file/folder.*(Not a directory|File exists)"):
+        fetch([PHOTO], **{folder: path if folder == "destination" else f"{path}/manifest.jsonl"})
+
+    assert sandbox.requests == []
+
+
+def test_folder_that_turns_into_a_file_ends_the_task_and_keeps_the_manifest(fetch, destination, manifest):
+    destination.mkdir()
+    (destination / "images").write_text("in the way")
+
+    with pytest.raises(NxCloudStorageError, match=r"cannot (write|look for) 'file://.*images") as raised:
+        fetch([PHOTO], object_name="images/{media_id}{extension}", manifest=str(manifest))
+
+    assert not isinstance(raised.value, AirflowFailException)
+    assert statuses(manifest) == {PHOTO: "failed"}
+    assert [path.name for path in destination.rglob("*")] == ["images"]
+
+
+def test_failed_run_leaves_no_staging(sandbox, fetch, destination, manifest):
+    sandbox.inject("download.cut", times=None)
+
+    with pytest.raises(NxCloudMediaFailedError):
+        fetch([PHOTO, VOICE], manifest=str(manifest))
+
+    assert list(destination.iterdir()) == []
+    assert [path.name for path in manifest.parent.iterdir()] == ["manifest.jsonl"]

@@ -1,0 +1,55 @@
+"""Each storage server once, each test with connections of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+# Against an emulator gcsfs would look for gRPC endpoints for minutes.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+from stores import STORES, Store
+
+from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
+from airflow_provider_nxcloud.sandbox import NxCloudSandbox
+
+
+@pytest.fixture(scope="session", params=STORES)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A running storage server."""
+    store = STORES[request.param](tmp_path_factory.mktemp(request.param))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(server: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The storage server, with a connection to it."""
+    monkeypatch.setenv(f"AIRFLOW_CONN_{server.conn_id.upper()}", json.dumps(server.connection()))
+    server.proxy.reset()
+    yield server
+    server.proxy.reset()
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """A prefix that no other test writes to."""
+    return f"tests/{abs(hash(request.node.nodeid))}"
+
+
+@pytest.fixture
+def fetch(sandbox: NxCloudSandbox, store: Store, prefix: str) -> Callable[..., list[dict[str, Any]]]:
+    """Execute the operator with the store as its destination."""
+
+    def fetch(media_ids: Any, **arguments: Any) -> list[dict[str, Any]]:
+        destination = f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}"
+        operator = NxCloudGetMediaOperator(
+            task_id="fetch", media_ids=media_ids, **{"destination": destination, **arguments}
+        )
+        return operator.execute(context={})
+
+    return fetch

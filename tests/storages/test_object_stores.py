@@ -1,0 +1,227 @@
+"""What every object store has to show: whole objects, the older one, or none."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
+from stores import RcloneStore
+
+from airflow_provider_nxcloud.exceptions import NxCloudInputError, NxCloudStorageError
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_backoff")]
+
+PHOTO, VOICE = "1000000001", "1000000004"
+MB = 1024 * 1024
+OLDER = b"an older object, good and whole"
+
+
+@pytest.fixture
+def film(sandbox):
+    """A media of more than two blocks."""
+    return sandbox.add_media(random.Random(3).randbytes(20 * MB), "video/mp4", media_id="film")
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_small_and_large_media_are_stored_whole(sandbox, store, prefix, fetch, film, temporary):
+    records = fetch([PHOTO, VOICE, "film"])
+
+    for record, name in zip(records, (f"{PHOTO}.jpg", f"{VOICE}.ogg", "film.mp4"), strict=True):
+        media = sandbox.media[record["media_id"]]
+        stored = store.get(f"{prefix}/{name}")
+        assert stored.content == media.content
+        assert stored.content_type == media.mime_type
+        assert record["uri"] == f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/{name}"
+        assert ObjectStoragePath(record["uri"]).read_bytes() == media.content
+        assert (record["size"], record["sha256"]) == (len(media.content), media.sha256)
+    largest = max(request.size for request in store.proxy.requests)
+    assert 4 * MB < largest < 9 * MB, "a large media goes in several blocks"
+    assert store.unfinished_uploads() == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("media_id", [PHOTO, "film"])
+def test_write_kwargs_reach_the_store(media_id, sandbox, store, prefix, fetch, film):
+    (record,) = fetch([media_id], write_kwargs=store.write_kwargs)
+
+    stored = store.get(f"{prefix}/{record['uri'].rpartition('/')[2]}")
+    assert {name: stored.extras.get(name) for name in store.extras} == store.extras
+    assert stored.content_type == sandbox.media[media_id].mime_type
+
+
+def test_storage_conn_id_beside_the_url(store, prefix, fetch):
+    destination = f"{store.scheme}://{store.bucket}/{prefix}"
+
+    (record,) = fetch([PHOTO], destination=destination, storage_conn_id=store.conn_id)
+
+    assert record["uri"] == f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/{PHOTO}.jpg"
+    assert store.get(f"{prefix}/{PHOTO}.jpg") is not None
+
+
+def test_destination_given_as_object_storage_path(store, prefix, fetch, sandbox):
+    path = ObjectStoragePath(f"{store.scheme}://{store.bucket}/{prefix}", conn_id=store.conn_id)
+
+    (record,) = fetch([PHOTO], destination=path)
+
+    assert record["uri"] == f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/{PHOTO}.jpg"
+    assert store.get(f"{prefix}/{PHOTO}.jpg").content == sandbox.media[PHOTO].content
+
+
+def test_destination_that_is_a_whole_bucket(store, fetch, sandbox):
+    (record,) = fetch(
+        [PHOTO], destination=f"{store.scheme}://{store.conn_id}@{store.bucket}", object_name="top-{media_id}"
+    )
+
+    assert record["uri"] == f"{store.scheme}://{store.conn_id}@{store.bucket}/top-{PHOTO}"
+    assert store.get(f"top-{PHOTO}").content == sandbox.media[PHOTO].content
+
+
+@pytest.mark.parametrize("name", ["a b.jpg", "100%.jpg", "%41.jpg", "a#b.jpg", "报价.jpg", "a+b&c.jpg"])
+def test_uri_opens_again_whatever_the_sender_called_the_file(name, sandbox, fetch):
+    (record,) = fetch([{"media_id": PHOTO, "file_name": name}], object_name="{media_id}/{file_name}")
+
+    assert ObjectStoragePath(record["uri"]).read_bytes() == sandbox.media[PHOTO].content
+
+
+def test_manifest_goes_to_the_store_too(store, prefix, fetch):
+    url = f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/manifest.jsonl"
+
+    records = fetch([PHOTO, VOICE], manifest=url)
+
+    lines = store.get(f"{prefix}/manifest.jsonl").content.splitlines()
+    assert [json.loads(line) for line in lines] == records
+
+
+def test_skip_sees_what_another_client_wrote_since_the_listing(store, prefix, fetch, sandbox):
+    # One object under the prefix, so that listing it fills the cache that the operator's client shares.
+    store.put(f"{prefix}/first", b"first")
+    folder = ObjectStoragePath(f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}")
+    assert [path.name for path in folder.iterdir()] == ["first"]
+    store.put(f"{prefix}/{PHOTO}.jpg", OLDER)
+
+    (record,) = fetch([PHOTO])
+
+    assert (record["status"], record["size"], record["sha256"]) == ("skipped", len(OLDER), None)
+    assert store.get(f"{prefix}/{PHOTO}.jpg").content == OLDER
+    assert sandbox.downloads() == []
+
+
+def test_skip_sees_what_another_client_deleted_since_the_listing(store, prefix, fetch, sandbox):
+    store.put(f"{prefix}/{PHOTO}.jpg", OLDER)
+    folder = ObjectStoragePath(f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}")
+    assert [path.name for path in folder.iterdir()] == [f"{PHOTO}.jpg"]
+    store.delete(f"{prefix}/{PHOTO}.jpg")
+
+    (record,) = fetch([PHOTO])
+
+    assert record["status"] == "stored"
+    assert store.get(f"{prefix}/{PHOTO}.jpg").content == sandbox.media[PHOTO].content
+
+
+def test_overwrite_asks_the_store_nothing(store, prefix, fetch, sandbox, film):
+    store.put(f"{prefix}/{PHOTO}.jpg", OLDER)
+
+    fetch([PHOTO, "film"], if_exists="overwrite")
+
+    assert store.get(f"{prefix}/{PHOTO}.jpg").content == sandbox.media[PHOTO].content
+    assert {request.method for request in store.proxy.requests} <= {"PUT", "POST"}
+    for request in store.proxy.requests:
+        # Creating or listing the bucket would name no object.
+        assert (
+            f"{PHOTO}.jpg" in request.target or "film.mp4" in request.target or "/upload/" in request.target
+        )
+
+
+@pytest.mark.parametrize("media_id", [PHOTO, "film"])
+@pytest.mark.parametrize("older", [False, True], ids=["absent", "older"])
+def test_upload_that_fails_leaves_nothing_behind(
+    media_id, older, store, prefix, fetch, film, sandbox, temporary
+):
+    key = f"{prefix}/{media_id}{'.jpg' if media_id == PHOTO else '.mp4'}"
+    if older:
+        store.put(key, OLDER)
+    store.proxy.refuse(store.single if media_id == PHOTO else store.part)
+
+    with pytest.raises(NxCloudStorageError) as raised:
+        fetch([media_id], if_exists="overwrite")
+
+    assert f"cannot write '{store.scheme}://{store.conn_id}@{store.bucket}/{key}'" in str(raised.value)
+    assert not isinstance(raised.value, AirflowFailException)
+    store.proxy.reset()
+    stored = store.get(key)
+    assert (stored and stored.content) == (OLDER if older else None)
+    assert store.unfinished_uploads() == []
+    assert list(temporary.iterdir()) == []
+    # The refused client is not left in a state that breaks the next try.
+    assert fetch([media_id], if_exists="overwrite")[0]["status"] == "stored"
+    assert store.get(key).content == sandbox.media[media_id].content
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["absent", "older"])
+def test_upload_that_cannot_even_be_aborted_is_never_completed(older, store, prefix, fetch, film):
+    key = f"{prefix}/film.mp4"
+    if older:
+        store.put(key, OLDER)
+    store.proxy.refuse(f"{store.part}|^DELETE ")
+
+    gc.disable()  # so that the half-written file is collected below, when the store works again
+    try:
+        with pytest.raises(NxCloudStorageError, match=r"cannot write .*film\.mp4"):
+            fetch(["film"], if_exists="overwrite")
+        store.proxy.reset()
+    finally:
+        gc.enable()
+        gc.collect()
+
+    assert [request for request in store.proxy.requests if request.method in ("PUT", "POST")] == []
+    stored = store.get(key)
+    assert (stored and stored.content) == (OLDER if older else None)
+
+
+def test_unknown_storage_connection_is_named_before_any_call(store, fetch, sandbox):
+    destination = f"{store.scheme}://no_such_store@{store.bucket}/in"
+
+    with pytest.raises(NxCloudInputError, match="storage connection 'no_such_store' of destination"):
+        fetch([PHOTO], destination=destination)
+
+    assert sandbox.requests == []
+    assert store.proxy.requests == []
+
+
+@pytest.mark.parametrize("if_exists", ["skip", "overwrite"])
+def test_missing_bucket_is_named(if_exists, store, fetch):
+    destination = f"{store.scheme}://{store.conn_id}@no-such-bucket/in"
+
+    with pytest.raises(NxCloudStorageError, match=rf"cannot write '{destination}/{PHOTO}\.jpg': \w+"):
+        fetch([PHOTO], destination=destination, if_exists=if_exists)
+
+    assert store.proxy.requests
+    for request in store.proxy.requests:
+        # Creating or listing the bucket would name no object.
+        assert f"{PHOTO}.jpg" in request.target or "/upload/" in request.target or request.method == "GET"
+
+
+@pytest.mark.parametrize("if_exists", ["skip", "overwrite"])
+def test_wrong_credentials_are_refused_by_name(if_exists, store, prefix, fetch, monkeypatch):
+    if not isinstance(store, RcloneStore):
+        pytest.skip("this server takes any credentials")
+    monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps({**store.connection(), "password": "wrong"}))
+    destination = f"s3://wrong@{store.bucket}/{prefix}"
+
+    with pytest.raises(NxCloudStorageError, match=f"'{destination}/{PHOTO}.jpg': \\w+") as raised:
+        fetch([PHOTO], destination=destination, if_exists=if_exists)
+
+    assert store.get(f"{prefix}/{PHOTO}.jpg") is None
+    assert store.secret not in str(raised.value)

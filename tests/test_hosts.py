@@ -1,0 +1,185 @@
+"""Which download URLs are followed: literal addresses only, so no name server is asked."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from airflow_provider_nxcloud.connection import ConnectionSettings
+from airflow_provider_nxcloud.download import Downloader
+from airflow_provider_nxcloud.exceptions import NxCloudMediaRefusedError
+from airflow_provider_nxcloud.hosts import MediaHosts
+
+OUTSIDE = "http://8.8.8.8"
+QUERY = "?Expires=1&Signature=canary"
+
+
+def settings(base_url: str = OUTSIDE, **options) -> ConnectionSettings:
+    fields = {"business_phone": None, "proxies": {}, "timeout": 2.0, **options}
+    return ConnectionSettings("nx", base_url, "key", "secret", **fields)
+
+
+def refusal(url: str, *, came_from: str | None = None, **options) -> str:
+    with pytest.raises(NxCloudMediaRefusedError) as caught:
+        MediaHosts(settings(**options)).check(url, came_from=came_from)
+    assert "canary" not in f"{caught.value!r}"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://8.8.8.8/a",
+        "http://8.8.8.8:8080/a",
+        "https://[2606:4700:4700::1111]/a",
+        "https://1.1.1.1",
+        "https://[::ffff:8.8.8.8]/a",
+    ],
+)
+def test_host_outside_is_allowed(url):
+    MediaHosts(settings()).check(url + QUERY)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1.2.3",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "[::1]",
+        "[::]",
+        "[fe80::1]",
+        "[fc00::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:a9fe:a9fe]",
+    ],
+)
+def test_host_inside_is_refused_by_name(host):
+    text = refusal(f"http://{host}/latest/meta-data{QUERY}")
+    assert repr(host.strip("[]")) in text
+    assert "allowed_media_hosts of connection 'nx'" in text
+
+
+@pytest.mark.parametrize(
+    "base_url", ["http://127.0.0.1:8080", "http://10.0.0.5", "http://localhost:8080", "http://[::1]:1"]
+)
+def test_host_inside_is_allowed_where_the_api_is_inside(base_url):
+    MediaHosts(settings(base_url)).check("http://192.168.1.1/a")
+
+
+@pytest.mark.parametrize(
+    ("globs", "host"),
+    [
+        (("*.aliyuncs.com",), "bucket.oss-cn-hongkong.aliyuncs.com"),
+        (("*.aliyuncs.com",), "BUCKET.Aliyuncs.COM"),
+        (("x", "10.0.0.*"), "10.0.0.7"),
+        (("127.0.0.1",), "127.0.0.1:8080"),
+        (("::1",), "[::1]:8080"),
+        (("*",), "127.0.0.1"),
+    ],
+)
+def test_host_matching_a_glob_is_allowed(globs, host):
+    MediaHosts(settings(allowed_media_hosts=globs)).check(f"https://{host}/a")
+
+
+@pytest.mark.parametrize(
+    ("globs", "host"),
+    [
+        (("*.aliyuncs.com",), "aliyuncs.com"),
+        (("*.aliyuncs.com",), "evil-aliyuncs.com"),
+        (("*.aliyuncs.com",), "a.aliyuncs.com.evil.com"),
+        (("a.example.com",), "b.a.example.com"),
+        (("10.0.0.*",), "8.8.8.8"),
+    ],
+)
+def test_host_matching_no_glob_is_refused(globs, host):
+    text = refusal(f"https://{host}/a{QUERY}", allowed_media_hosts=globs)
+    assert repr(host) in text
+    assert "'nx'" in text
+
+
+def test_host_matching_no_glob_is_refused_also_where_the_api_is_inside():
+    refusal("http://127.0.0.1/a", base_url="http://127.0.0.1", allowed_media_hosts=("*.aliyuncs.com",))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://8.8.8.8/a",
+        "file:///etc/passwd",
+        "//8.8.8.8/a",
+        "8.8.8.8/a",
+        "",
+        "http://",
+        "http:///a",
+        "data:,a",
+        "javascript:1",
+    ],
+)
+def test_url_that_is_not_http_is_refused(url):
+    assert "not http or https" in refusal(url)
+
+
+@pytest.mark.parametrize("url", ["http://[::1/a", "http://8.8.8.8:99999/a", "http://8.8.8.8:x/a"])
+def test_url_that_cannot_be_read_is_refused(url):
+    assert "cannot be read" in refusal(url + QUERY)
+
+
+def test_url_with_credentials_is_refused_without_showing_them():
+    assert "canary" not in refusal("http://user:canary@8.8.8.8/a")
+
+
+def test_redirect_from_https_to_http_is_refused():
+    assert "plain http" in refusal(f"{OUTSIDE}/a{QUERY}", came_from="https://8.8.8.8/a")
+
+
+@pytest.mark.parametrize(("came_from", "url"), [("http", "https"), ("http", "http"), ("https", "https")])
+def test_redirect_that_stays_as_safe_is_allowed(came_from, url):
+    MediaHosts(settings()).check(f"{url}://8.8.4.4/a", came_from=f"{came_from}://8.8.8.8/a")
+
+
+def test_redirect_to_the_inside_is_refused():
+    refusal("http://169.254.169.254/a", came_from="http://8.8.8.8/a")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "a.localhost", "[::1]"])
+def test_host_inside_is_refused_behind_a_proxy_too(host):
+    refusal(f"http://{host}/a", proxies={"http": "http://8.8.8.8:3128"})
+
+
+def test_host_name_behind_a_proxy_is_left_to_the_proxy():
+    proxied = settings(proxies={"https": "http://8.8.8.8:3128"})
+    MediaHosts(proxied).check("https://no-such-host.invalid/a")
+
+
+@pytest.mark.parametrize(
+    ("host", "globs"),
+    [
+        ("%31%32%37.0.0.1:{port}", ()),
+        ("%6c%6f%63%61%6c%68%6f%73%74:{port}", ()),
+        ("127.0.0.1\\.example.com", ()),
+        ("127.0.0.1\\.aliyuncs.com", ("*.aliyuncs.com",)),
+    ],
+    ids=["percent-encoded address", "percent-encoded name", "backslash", "backslash behind a glob"],
+)
+def test_host_spelled_so_that_it_is_read_in_two_ways_is_refused(sandbox, host, globs):
+    port = sandbox.base_url.rpartition(":")[2]
+    downloader = Downloader(
+        settings(allowed_media_hosts=globs),
+        max_media_bytes=1000,
+        connections=1,
+        cancelled=threading.Event(),
+        sleep=lambda _: None,
+    )
+    with pytest.raises(NxCloudMediaRefusedError):
+        downloader.open(f"http://{host.format(port=port)}/media/1001", {})
+    assert sandbox.requests == []

@@ -1,0 +1,281 @@
+"""The trigger: it only asks, never blocks its event loop, and ends with one event."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from itertools import pairwise
+
+import psutil
+import pytest
+from waiting import first_event, rebuilt
+
+from airflow_provider_nxcloud.sandbox import NxCloudSandbox
+from airflow_provider_nxcloud.triggers.nxcloud import NxCloudMediaTrigger
+
+NEVER = 1_000_000
+IDS = ["1000000001", "1000000002", "1000000003"]
+CONN = "nxcloud_default"
+
+
+def make(media_ids=IDS, conn_id=CONN, *, poke_interval=0.05, **arguments) -> NxCloudMediaTrigger:
+    return NxCloudMediaTrigger(media_ids, conn_id, poke_interval=poke_interval, **arguments)
+
+
+def run(trigger: NxCloudMediaTrigger, timeout: float = 20) -> dict:
+    return asyncio.run(first_event(trigger, timeout)).payload
+
+
+def test_media_that_are_there_give_one_event(sandbox):
+    async def all_events():
+        return [event.payload async for event in make().run()]
+
+    assert asyncio.run(all_events()) == [{"status": "success", "media_ids": IDS}]
+
+
+def test_only_what_is_missing_is_asked_for_again(sandbox):
+    sandbox.media[IDS[1]].available_after_calls = 1
+    sandbox.media[IDS[2]].available_after_calls = 3
+    assert run(make()) == {"status": "success", "media_ids": IDS}
+    assert [len(sandbox.calls(media_id)) for media_id in IDS] == [1, 2, 4]
+
+
+def test_api_that_is_down_is_waited_for(sandbox, caplog):
+    for fault in ("api.reset", "api.status", "api.html", "api.empty"):
+        sandbox.inject(fault)
+    assert run(make(IDS[:1]))["status"] == "success"
+    assert len(sandbox.calls()) == 5
+    assert caplog.text.count("Cannot tell whether media 1000000001 is available") == 4
+
+
+def test_looks_are_an_interval_apart_with_jitter(sandbox, monkeypatch):
+    sandbox.media[IDS[0]].available_after_calls = 30
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr("airflow_provider_nxcloud.triggers.nxcloud.asyncio.sleep", sleep)
+    assert run(make(IDS[:1], poke_interval=60))["status"] == "success"
+    assert len(waits) == 30
+    assert all(54 <= seconds <= 66 for seconds in waits)
+    assert len(set(waits)) > 20, "many triggers would ask at the same moment"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(1003, "NxCloudCredentialsError"), (1005, "NxCloudCredentialsError"), (9006, "NxCloudPhoneNumberError")],
+)
+def test_what_never_heals_ends_the_wait_at_once(sandbox, code, error):
+    sandbox.inject("api.code", code=code, times=None)
+    event = run(make(IDS[:1], poke_interval=3600))
+    assert (event["status"], event["error"]) == ("error", error)
+    assert str(code) in event["message"]
+    assert CONN in event["message"]
+    assert len(sandbox.calls()) == 1
+
+
+def test_unknown_connection_is_an_event_that_names_it(sandbox):
+    event = run(make(conn_id="no_such_connection"))
+    assert (event["status"], event["error"]) == ("error", "AirflowNotFoundException")
+    assert "no_such_connection" in event["message"]
+    assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"password": ""}, "password"), ({"host": "ftp://x"}, "host"), ({"extra": {"timeout": 0}}, "timeout")],
+)
+def test_connection_that_cannot_be_used_is_an_event_that_names_the_field(sandbox, connect, fields, named):
+    connect(**fields)
+    event = run(make())
+    assert (event["status"], event["error"]) == ("error", "NxCloudInputError")
+    assert named in event["message"]
+    assert CONN in event["message"]
+
+
+def test_missing_merchant_number_is_an_event(sandbox, connect):
+    connect(extra={"business_phone": None})
+    event = run(make())
+    assert (event["status"], event["error"]) == ("error", "NxCloudInputError")
+    assert "business_phone" in event["message"]
+
+
+def test_own_merchant_number_beats_the_connection(sandbox, connect):
+    connect(extra={"business_phone": "99999"})
+    assert run(make(business_phone="+86 13800138000"))["status"] == "success"
+
+
+def test_json_round_trip_gives_an_equal_trigger():
+    trigger = NxCloudMediaTrigger(iter(IDS), "conn", "8613800138000", 12.5)
+    again = rebuilt(trigger)
+    assert again.serialize() == trigger.serialize()
+    assert trigger.serialize() == (
+        "airflow_provider_nxcloud.triggers.nxcloud.NxCloudMediaTrigger",
+        {
+            "media_ids": IDS,
+            "nxcloud_conn_id": "conn",
+            "business_phone": "8613800138000",
+            "poke_interval": 12.5,
+        },
+    )
+
+
+def test_two_triggerers_with_one_trigger_only_read(sandbox):
+    stored = make()
+    before = dict(sandbox.media)
+    sandbox.media[IDS[2]].available_after_calls = 3
+
+    async def both():
+        return await asyncio.gather(*(first_event(rebuilt(stored)) for _ in range(2)))
+
+    assert [event.payload for event in asyncio.run(both())] == [{"status": "success", "media_ids": IDS}] * 2
+    assert {request.path for request in sandbox.requests} == {"/api/wa/getMedia"}
+    assert sandbox.media == before
+
+
+def test_no_secret_leaves_the_trigger(monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    secret = "canary-s3cret"
+    with NxCloudSandbox(access_secret=secret) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_NXCLOUD_DEFAULT", sandbox.connection_json)
+        trigger = make()
+        good = run(trigger)
+        sandbox.inject("api.code", code=1003)
+        bad = run(make(IDS[:1]))
+        signatures = [call.headers["sign"] for call in sandbox.calls()]
+    shown = json.dumps([good, bad, trigger.serialize()]) + repr(trigger) + repr(vars(trigger)) + caplog.text
+    assert len(signatures) == 4
+    assert not [text for text in [secret, "Signature=", *signatures] if text in shown]
+
+
+def open_connections(sandbox: NxCloudSandbox) -> int:
+    port = int(sandbox.base_url.rpartition(":")[2])
+    connections = psutil.Process().net_connections(kind="tcp")
+    return sum(c.status == psutil.CONN_ESTABLISHED and c.raddr[1:] == (port,) for c in connections)
+
+
+def eventually(condition, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_cancelled_trigger_closes_its_connections(sandbox):
+    sandbox.media[IDS[0]].available_after_calls = NEVER
+
+    async def cancel_midway():
+        task = asyncio.ensure_future(first_event(make(poke_interval=3600)))
+        while len(sandbox.calls()) < 3:
+            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(eventually, lambda: open_connections(sandbox) > 0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel_midway())
+    assert eventually(lambda: open_connections(sandbox) == 0)
+
+
+def test_many_triggers_share_a_bounded_pool_and_leave_nothing_open(sandbox):
+    sandbox.api_latency = 0.1
+
+    async def crowd():
+        return await asyncio.gather(*(first_event(make(), 120) for _ in range(60)))
+
+    assert {event.payload["status"] for event in asyncio.run(crowd())} == {"success"}
+    arrivals = sorted(call.at for call in sandbox.calls())
+    assert len(arrivals) == 180
+    # Whoever asks waits 0.1 s for the answer, so 17 questions within that time come from 17 at once.
+    assert all(later - earlier > 0.095 for earlier, later in zip(arrivals, arrivals[16:], strict=False))
+    assert eventually(lambda: open_connections(sandbox) == 0)
+
+
+def test_event_loop_is_never_blocked(sandbox, caplog):
+    """Ten triggers whose every call takes 0.3 s; asyncio reports each step of the loop over 0.1 s."""
+    run(make(IDS[:1]))  # what is imported at first use is not what this measures
+    sandbox.reset()
+    caplog.set_level(logging.WARNING, logger="asyncio")
+    sandbox.api_latency = 0.3
+    for media_id in IDS:
+        sandbox.media[media_id].available_after_calls = 15
+    ticks = []
+
+    async def tick():
+        while True:
+            ticks.append(time.monotonic())
+            await asyncio.sleep(0.01)
+
+    async def crowd():
+        asyncio.get_running_loop().slow_callback_duration = 0.1
+        ticker = asyncio.ensure_future(tick())
+        events = await asyncio.gather(*(first_event(make(), 60) for _ in range(10)))
+        ticker.cancel()
+        return events
+
+    events = asyncio.run(crowd(), debug=True)
+    assert {event.payload["status"] for event in events} == {"success"}
+    assert len(sandbox.calls()) >= 60
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    assert max(after - before for before, after in pairwise(ticks)) < 0.3
+
+
+def test_slow_secrets_backend_does_not_block_the_event_loop(sandbox, tmp_path):
+    """A connection that takes a second to look up, as from a vault; in a process that knows this backend."""
+    (tmp_path / "slow_backend.py").write_text(
+        textwrap.dedent(
+            """
+            import os, time
+            from airflow.providers.common.compat.sdk import Connection
+            from airflow.secrets import BaseSecretsBackend
+
+            class SlowBackend(BaseSecretsBackend):
+                def get_connection(self, conn_id):
+                    if conn_id != "in_the_vault":
+                        return None
+                    time.sleep(1)
+                    return Connection.from_json(os.environ["VAULT"], conn_id=conn_id)
+            """
+        )
+    )
+    script = textwrap.dedent(
+        """
+        import asyncio, time
+        from airflow_provider_nxcloud.triggers.nxcloud import NxCloudMediaTrigger
+
+        async def main():
+            ticks = []
+
+            async def tick():
+                while True:
+                    ticks.append(time.monotonic())
+                    await asyncio.sleep(0.01)
+
+            ticker = asyncio.ensure_future(tick())
+            async for event in NxCloudMediaTrigger(["1000000001"], "in_the_vault").run():
+                ticker.cancel()
+                gaps = [after - before for before, after in zip(ticks, ticks[1:])]
+                print("RESULT", event.payload["status"], ticks[-1] - ticks[0] > 1, max(gaps) < 0.9, max(gaps))
+
+        asyncio.run(main())
+        """
+    )
+    environment = {
+        **os.environ,
+        "AIRFLOW__SECRETS__BACKEND": "slow_backend.SlowBackend",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+        "VAULT": sandbox.connection_json,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    result = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    assert result, done.stdout + done.stderr
+    assert result[0].startswith("RESULT success True True")
