@@ -34,7 +34,7 @@ airflow: $(READY) ## Run the sandbox and a local Airflow with its UI (PORT=8080)
 
 .PHONY: test
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4
 
 .PHONY: test-slow
 test-slow: $(READY) ## Run the tests that need real Airflow processes

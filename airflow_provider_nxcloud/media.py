@@ -83,7 +83,7 @@ def parse_media_ids(value: object) -> list[MediaItem]:
 def _parse_text(text: str) -> object:
     if text in ("", "None", "null"):
         raise NxCloudInputError(
-            f"media_ids is {text or 'empty'!r}: the template or task it comes from gave nothing; "
+            f"media_ids is {repr(text) if text else 'empty'}: the template or task it comes from gave nothing; "
             "give an empty list when there is nothing to fetch"
         )
     for parse in (json.loads, ast.literal_eval):

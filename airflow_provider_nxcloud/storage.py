@@ -136,6 +136,8 @@ class LocalStorage(Storage):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._folders.add(path.parent)
             os.replace(staged.to_path(), path)
+        except IsADirectoryError as error:
+            raise _refuse_folder(self.uri(name)) from error
         except OSError as error:
             raise _storage_error("write", self.uri(name), error) from error
 

@@ -18,7 +18,7 @@ from airflow_provider_nxcloud.connection import ConnectionSettings
 
 
 class _QueryFilter(logging.Filter):
-    """urllib3 logs whole URLs at DEBUG, and the query of a signed one is a secret."""
+    """urllib3 logs whole URLs, at DEBUG and of broken headers, and the query of a signed one is a secret."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -29,7 +29,8 @@ class _QueryFilter(logging.Filter):
         return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_QueryFilter())
+for _logger in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_logger).addFilter(_QueryFilter())
 
 USER_AGENT = f"airflow-provider-nxcloud/{__version__}"
 

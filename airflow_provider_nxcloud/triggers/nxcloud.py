@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 #: All triggers of a triggerer share these threads, so that no call blocks its event loop and NXCloud sees a
 #: bounded number of questions at once.
-_THREADS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="nxcloud-trigger")
+_THREADS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="trigger-nxcloud")
 
 
 class NxCloudMediaTrigger(BaseTrigger):

@@ -21,7 +21,7 @@ from airflow_provider_nxcloud.exceptions import (
 
 pytestmark = pytest.mark.usefixtures("no_backoff")
 
-ATTEMPTS = 3
+ATTEMPTS = 2
 
 
 class Fault(NamedTuple):

@@ -228,7 +228,7 @@ def test_event_loop_is_never_blocked(sandbox, caplog):
 
 
 def test_slow_secrets_backend_does_not_block_the_event_loop(sandbox, tmp_path):
-    """A connection that takes a second to look up, as from a vault; in a process that knows this backend."""
+    """A connection that takes over a second to look up, as from a vault; in a process that knows this backend."""
     (tmp_path / "slow_backend.py").write_text(
         textwrap.dedent(
             """
@@ -240,7 +240,7 @@ def test_slow_secrets_backend_does_not_block_the_event_loop(sandbox, tmp_path):
                 def get_connection(self, conn_id):
                     if conn_id != "in_the_vault":
                         return None
-                    time.sleep(1)
+                    time.sleep(1.2)
                     return Connection.from_json(os.environ["VAULT"], conn_id=conn_id)
             """
         )
