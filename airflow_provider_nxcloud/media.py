@@ -103,7 +103,9 @@ def _parse_entry(entry: object, where: str) -> MediaItem:
     if isinstance(entry, str):
         return MediaItem(_check_media_id(entry, where))
     if not isinstance(entry, Mapping):
-        raise NxCloudInputError(f"{where} must be a media ID (text) or a mapping, not {_kind(entry)}")
+        # A number is refused rather than turned into text: it may have lost leading zeros on the way.
+        hint = "; native rendering makes numbers of digits" if isinstance(entry, int) else ""
+        raise NxCloudInputError(f"{where} must be a media ID (text) or a mapping, not {_kind(entry)}{hint}")
     if "media_id" not in entry:
         raise NxCloudInputError(f"{where} has no 'media_id'")
     sha256 = _optional_text(entry, "sha256", where)
