@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest
+from requests import PreparedRequest, RequestException, Response
 from requests.auth import AuthBase
 
 from airflow_provider_nxcloud.http_date import parse_http_date
@@ -14,13 +15,19 @@ from airflow_provider_nxcloud.signature import sign
 
 __all__ = ["NxCloudAuth", "sign"]
 
+#: NXCloud's code for a timestamp more than a minute off its clock.
+TIMESTAMP_EXPIRED = 1004
+#: Digits of the length of an answer that can be NXCloud's.
+_SHORT_LENGTH = 5
+
 
 class NxCloudAuth(AuthBase):
     """
     Sign a prepared request the way NXCloud's "API Interface Invocation Convention" asks.
 
     The action is the last segment of the URL's path. ``ts`` and ``sign`` are made anew each time the auth is
-    applied, so every attempt of a retried call carries its own.
+    applied, so every attempt of a retried call carries its own. A call whose timestamp NXCloud calls expired
+    (1004) is repeated once with NXCloud's clock, which is kept for the calls that follow.
 
     :param access_key: who calls, the ``accessKey`` header.
     :param access_secret: the secret that belongs to the access key; never sent.
@@ -63,15 +70,24 @@ class NxCloudAuth(AuthBase):
         :return: the same request.
         :raises TypeError: when the body is a stream.
         """
-        body = request.body
-        if body is not None and not isinstance(body, str | bytes):
-            raise TypeError("NXCloud signs the bytes of the body: give it as str or bytes, not as a stream")
-        # NXCloud leaves multipart bodies out of the signature.
-        if str(request.headers.get("Content-Type", "")).startswith("multipart/form-data"):
-            body = None
+        body = _signed_body(request)
         action = urlsplit(request.url or "").path.rstrip("/").rpartition("/")[2]
         request.headers.update(self.headers(action, body))
+        request.register_hook("response", self._repeat_with_their_clock)  # type: ignore[no-untyped-call]
         return request
+
+    def _repeat_with_their_clock(self, response: Response, **kwargs: Any) -> Response:
+        """Repeat a call once whose timestamp NXCloud called expired, as requests' digest auth does with a 401."""
+        if not _timestamp_expired(response) or not self.learn_clock(response.headers.get("Date")):
+            return response
+        response.close()
+        request = response.request.copy()
+        request.deregister_hook("response", self._repeat_with_their_clock)  # type: ignore[no-untyped-call]
+        request.headers.update(self.headers(request.headers["action"], _signed_body(request)))
+        repeated: Response = response.connection.send(request, **kwargs)
+        repeated.history.append(response)
+        repeated.request = request
+        return repeated
 
     def headers(self, action: str, body: str | bytes | None) -> dict[str, str]:
         """
@@ -96,3 +112,24 @@ class NxCloudAuth(AuthBase):
                 access_secret=self._access_secret,
             ),
         }
+
+
+def _signed_body(request: PreparedRequest) -> str | bytes | None:
+    body = request.body
+    if body is not None and not isinstance(body, str | bytes):
+        raise TypeError("NXCloud signs the bytes of the body: give it as str or bytes, not as a stream")
+    # NXCloud leaves multipart bodies out of the signature.
+    multipart = str(request.headers.get("Content-Type", "")).startswith("multipart/form-data")
+    return None if multipart else body
+
+
+def _timestamp_expired(response: Response) -> bool:
+    # An answer of NXCloud's is short; a long one, or one without a length, is none and stays unread.
+    length = response.headers.get("Content-Length", "")
+    if not length.isdecimal() or len(length) > _SHORT_LENGTH:
+        return False
+    try:
+        answer = response.json()
+    except (ValueError, RequestException):
+        return False
+    return isinstance(answer, dict) and answer.get("code") == TIMESTAMP_EXPIRED

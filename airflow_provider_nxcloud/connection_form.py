@@ -130,15 +130,14 @@ def get_connection_form_widgets() -> dict[str, Any]:
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from wtforms import StringField
 
-    class JsonTextField(StringField):  # type: ignore[misc]
-        """Shows a stored list, object or boolean as JSON; Python's repr could not be read back."""
+    def as_text(stored: object) -> object:
+        """Show a stored list, object or boolean as JSON; Python's repr could not be read back."""
+        return stored if stored is None or isinstance(stored, str) else json.dumps(stored)
 
-        def _value(self) -> str:
-            if self.data is None or isinstance(self.data, str):
-                return self.data or ""
-            return json.dumps(self.data)
-
+    # Airflow takes exactly StringField, and no class derived from it.
     return {
-        field.name: JsonTextField(field.label, description=field.help, widget=BS3TextFieldWidget())
+        field.name: StringField(
+            field.label, description=field.help, filters=[as_text], widget=BS3TextFieldWidget()
+        )
         for field in FIELDS
     }

@@ -30,11 +30,14 @@ from airflow_provider_nxcloud.transport import Transport, network_cause
 #: A media may take this many times the connection's ``timeout`` in all, so that one that drips ends too.
 DEADLINE_TIMEOUTS = 10
 MAX_REDIRECTS = 5
+#: Seconds before a file that was not found is looked for a last time.
+NOT_FOUND_GRACE = 3.0
 
 _CHUNK_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OVERLOADED = frozenset({408, 425, 429})
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)\Z")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15})\Z", re.ASCII)
+_LENGTH = re.compile(r"\d{1,15}\Z", re.ASCII)
 _ETAG_MD5 = re.compile(r'"?([0-9A-Fa-f]{32})"?\Z')
 
 
@@ -91,7 +94,11 @@ class Downloader:
             max_seconds=max_seconds,
         )
         try:
-            policy(job.attempt)
+            try:
+                policy(job.attempt)
+            except _NotFoundError:
+                self._sleep(NOT_FOUND_GRACE)
+                job.attempt()
         except _NotFoundError as error:
             raise NxCloudMediaGoneError(f"{error}; the file is gone and no retry can bring it") from error
 
@@ -146,17 +153,19 @@ class _Download:
         self._sha256 = sha256
         self._deadline = deadline
         self._total: int | None = None
-        self._etag: str | None = None
+        self._validator: str | None = None
         self._md5: str | None = None
 
     def attempt(self) -> None:
         if self._media is None:
             self._media = self._refresh()
         headers = {"Accept-Encoding": "identity"}
+        if self._staged.size and not (self._validator or self._sha256):
+            self._staged.restart()  # nothing would tell whether the rest belongs to the same file
         if self._staged.size:
             headers["Range"] = f"bytes={self._staged.size}-"
-            if self._etag:
-                headers["If-Range"] = self._etag
+            if self._validator:
+                headers["If-Range"] = self._validator
         with self._downloader.open(self._media.url, headers) as response:
             self._check_status(response)
             check_content_type(self._media.mime_type, response.headers.get("Content-Type"))
@@ -186,6 +195,8 @@ class _Download:
         """Make what is staged and what is about to come fit together."""
         headers = response.headers
         etag = headers.get("ETag", "")
+        # If-Range takes no weak validator.
+        validator = etag if etag.startswith('"') else headers.get("Last-Modified")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise NxCloudDownloadError(
                 "the server encoded the content although identity was asked, so it cannot be verified"
@@ -193,7 +204,9 @@ class _Download:
         if response.status == 206:
             part = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
             start, total = map(int, part.groups()) if part else (-1, -1)
-            changed = self._total not in (None, total) or (self._etag and etag not in ("", self._etag))
+            changed = self._total not in (None, total) or (
+                self._validator and validator not in (None, self._validator)
+            )
             if start != self._staged.size or changed:
                 self._staged.restart()
                 raise NxCloudDownloadError("the server answered another range than asked for")
@@ -201,10 +214,9 @@ class _Download:
         else:
             self._staged.restart()
             length = headers.get("Content-Length", "")
-            self._total = int(length) if length.isdecimal() else None
+            self._total = int(length) if _LENGTH.match(length) else None
             self._md5 = _md5_of(headers.get("Content-MD5"), etag)
-            # If-Range takes no weak validator.
-            self._etag = etag if etag.startswith('"') else None
+            self._validator = validator
         self._check_size(self._total or 0)
 
     def _check_size(self, size: int) -> None:

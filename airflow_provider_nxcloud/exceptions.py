@@ -5,6 +5,7 @@ What can go wrong, one class a family, so that a DAG author can match on the cla
 
     NxCloudError
     ├── NxCloudInputError          (AirflowFailException, ValueError)  a bad argument or connection field
+    │   └── NxCloudConnectionNotFoundError  (AirflowNotFoundException)  no such connection
     ├── NxCloudCredentialsError    (AirflowFailException)  1000-100x: access key or secret
     ├── NxCloudClockError          (AirflowFailException)  1004 again after the clock was corrected
     ├── NxCloudRequestError        (AirflowFailException)  1001, 1002, 9000, other HTTP statuses: the caller
@@ -27,7 +28,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+)
 
 
 class NxCloudError(AirflowException):
@@ -56,6 +61,10 @@ class NxCloudError(AirflowException):
 
 class NxCloudInputError(NxCloudError, AirflowFailException, ValueError):
     """An argument or a field of the connection is wrong; the author of the DAG or the connection mends it."""
+
+
+class NxCloudConnectionNotFoundError(NxCloudInputError, AirflowNotFoundException):
+    """There is no such Airflow Connection."""
 
 
 class NxCloudCredentialsError(NxCloudError, AirflowFailException):

@@ -101,7 +101,7 @@ def _parse_text(text: str) -> object:
 
 def _parse_entry(entry: object, where: str) -> MediaItem:
     if isinstance(entry, str):
-        return MediaItem(_check_media_id(entry, where))
+        return MediaItem(check_media_id(entry, where))
     if not isinstance(entry, Mapping):
         # A number is refused rather than turned into text: it may have lost leading zeros on the way.
         hint = "; native rendering makes numbers of digits" if isinstance(entry, int) else ""
@@ -114,7 +114,7 @@ def _parse_entry(entry: object, where: str) -> MediaItem:
     except ValueError as error:
         raise NxCloudInputError(f"{where}: {error}") from error
     return MediaItem(
-        media_id=_check_media_id(entry["media_id"], f"{where}['media_id']"),
+        media_id=check_media_id(entry["media_id"], f"{where}['media_id']"),
         sha256=sha256,
         mime_type=_optional_text(entry, "mime_type", where),
         file_name=_optional_text(entry, "file_name", where),
@@ -125,10 +125,30 @@ def _optional_text(entry: Mapping[str, Any], key: str, where: str) -> str | None
     value = entry.get(key)
     if value is not None and not isinstance(value, str):
         raise NxCloudInputError(f"{where}[{key!r}] must be text or None, not {_kind(value)}")
-    return value or None
+    return presentable(value) if value else None
 
 
-def _check_media_id(media_id: object, where: str) -> str:
+def presentable(text: str) -> str:
+    """
+    Make a text from outside fit for logs, XCom and JSON.
+
+    :param text: any text.
+    :return: the text with each control character or lone surrogate replaced.
+    """
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def check_media_id(media_id: object, where: str) -> str:
+    """
+    Refuse what cannot be a media ID.
+
+    :param media_id: the media ID.
+    :param where: what the error text calls it.
+    :return: the same.
+    :raises NxCloudInputError: when it is not text, empty, too long, or has characters no ID has.
+    """
     if not isinstance(media_id, str):
         raise NxCloudInputError(f"{where} must be a media ID given as text, not {_kind(media_id)}")
     if not media_id.strip():

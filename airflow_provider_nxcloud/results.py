@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_provider_nxcloud.exceptions import (
@@ -13,7 +14,7 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudMediaRefusedError,
 )
 from airflow_provider_nxcloud.storage import Storage, connection_in, open_storage
-from airflow_provider_nxcloud.transfer import MEDIA_ERRORS, Outcome
+from airflow_provider_nxcloud.transfer import Result
 
 Record = Mapping[str, Any]
 
@@ -24,17 +25,28 @@ class Manifest:
 
     :param path: where, a path or URL.
     :param storage_conn_id: the storage connection, where the URL names none.
+    :param write_kwargs: further arguments of an object store's write, as for the media.
     :raises NxCloudInputError: when the path cannot be used.
     """
 
-    def __init__(self, path: object, *, storage_conn_id: str | None) -> None:
+    def __init__(
+        self, path: object, *, storage_conn_id: str | None, write_kwargs: Mapping[str, Any] | None
+    ) -> None:
         folder, slash, self._name = path.rpartition("/") if isinstance(path, str) else ("", "", "")
-        if not isinstance(path, str) or not self._name or folder.endswith(":/"):
+        if not isinstance(path, str) or not self._name or folder.endswith(":/") or os.path.isdir(path):
             raise NxCloudInputError(f"manifest must be the path or URL of a file, not {path!r}")
-        conn_id = storage_conn_id if "://" in path and not connection_in(path) else None
+        remote = "://" in path and not path.startswith("file:")
         self._storage: Storage = open_storage(
-            folder + slash if folder else "/" if slash else ".", storage_conn_id=conn_id, write_kwargs=None
+            folder + slash if folder else "/" if slash else ".",
+            storage_conn_id=storage_conn_id if remote and not connection_in(path) else None,
+            write_kwargs=write_kwargs if remote else None,
+            argument="manifest",
         )
+
+    @property
+    def uri(self) -> str:
+        """Where it is written."""
+        return self._storage.uri(self._name)
 
     def write(self, records: Iterable[Record]) -> None:
         """
@@ -53,24 +65,23 @@ class Manifest:
         self._storage.close()
 
 
-def judge(outcomes: Sequence[Outcome], *, ignore_media_errors: bool) -> None:
+def judge(result: Result, *, ignore_media_errors: bool) -> None:
     """
-    Raise when the outcome of a transfer is a failure.
+    Raise when the result of a transfer is a failure.
 
-    :param outcomes: what became of each media.
+    :param result: what became of each media.
     :param ignore_media_errors: whether failed media are fine as long as at least one is there.
+    :raises BaseException: what ended the transfer early.
     :raises NxCloudMediaFailedError: naming each failed media with its cause.
     :raises NxCloudMediaLostError: the same, when no retry can bring any of them.
-    :raises Exception: the error that ended the transfer early.
     """
-    failed = [outcome for outcome in outcomes if outcome.error]
-    for outcome in failed:
-        if outcome.error and not isinstance(outcome.error, MEDIA_ERRORS):
-            raise outcome.error
-    if not failed or (ignore_media_errors and len(failed) < len(outcomes)):
+    if result.ended_by is not None:
+        raise result.ended_by
+    failed = [outcome for outcome in result.outcomes if outcome.error]
+    if not failed or (ignore_media_errors and len(failed) < len(result.outcomes)):
         return
     causes = "".join(f"\n- {outcome.record['error']}" for outcome in failed)
     lost = all(isinstance(outcome.error, NxCloudMediaRefusedError) for outcome in failed)
     kind = NxCloudMediaLostError if lost else NxCloudMediaFailedError
     advice = "no retry can bring them" if lost else "another try fetches what is missing"
-    raise kind(f"{len(failed)} of {len(outcomes)} media were not stored; {advice}:{causes}")
+    raise kind(f"{len(failed)} of {len(result.outcomes)} media were not stored; {advice}:{causes}")

@@ -218,7 +218,11 @@ class ObjectStorage(Storage):
 
 
 def open_storage(
-    destination: object, *, storage_conn_id: str | None, write_kwargs: Mapping[str, Any] | None
+    destination: object,
+    *,
+    storage_conn_id: str | None,
+    write_kwargs: Mapping[str, Any] | None,
+    argument: str = "destination",
 ) -> Storage:
     """
     Check a destination and get it ready.
@@ -226,6 +230,7 @@ def open_storage(
     :param destination: an ``ObjectStoragePath`` or its URL, or a local path.
     :param storage_conn_id: the storage connection, in place of one in the URL.
     :param write_kwargs: further arguments of the store's write; None for none.
+    :param argument: what error texts call it, default ``destination``.
     :return: the destination, for the caller to close.
     :raises NxCloudInputError: when it cannot be one, or its connection does not exist.
     :raises NxCloudStorageError: when the local folder cannot be written.
@@ -234,24 +239,29 @@ def open_storage(
         raise NxCloudInputError(f"write_kwargs must be a mapping, not {type(write_kwargs).__name__}")
     if not isinstance(destination, str | os.PathLike | ObjectStoragePath) or not str(destination).strip():
         raise NxCloudInputError(
-            f"destination must be a URL such as 's3://bucket/prefix' or a local path, not {destination!r}"
+            f"{argument} must be a URL such as 's3://bucket/prefix' or a local path, not {destination!r}"
         )
     url = str(destination)
     scheme, path = url.split("://", 1) if "://" in url else ("", url)
+    scheme = scheme.lower()
+    if not scheme and re.match(r"~|[A-Za-z][A-Za-z0-9+.-]*:/", os.path.expanduser(path)):
+        raise NxCloudInputError(
+            f"{argument} {url!r} is neither a local path nor a URL such as 's3://bucket/x'"
+        )
     in_url = connection_in(url)
     if in_url:
         path = path[len(in_url) + 1 :]
     if storage_conn_id and in_url and storage_conn_id != in_url:
         raise NxCloudInputError(
-            f"destination {url!r} names storage connection {in_url!r}, storage_conn_id {storage_conn_id!r}; "
+            f"{argument} {url!r} names storage connection {in_url!r}, storage_conn_id {storage_conn_id!r}; "
             "give one of them"
         )
     conn_id = storage_conn_id or in_url or None
-    _check_connection(conn_id, url)
+    _check_connection(conn_id, f"{argument} {url!r}")
     if scheme in _LOCAL:
         return _open_local(path, url, write_kwargs)
     if path.startswith("/") or not path:
-        raise NxCloudInputError(f"destination {url!r} names no bucket")
+        raise NxCloudInputError(f"{argument} {url!r} names no bucket")
     return ObjectStorage(scheme, path, conn_id, write_kwargs or {})
 
 
@@ -265,15 +275,15 @@ def connection_in(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[0] if "://" in url else ""
 
 
-def _check_connection(conn_id: str | None, url: str) -> None:
+def _check_connection(conn_id: str | None, user: str) -> None:
     """Without this, fsspec would go on with whatever credentials the worker has."""
     try:
         if conn_id:
             BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         raise NxCloudInputError(
-            f"storage connection {conn_id!r} of destination {url!r} is not defined; define it, or name another "
-            "in storage_conn_id"
+            f"storage connection {conn_id!r} of {user} is not defined; define it, or name another in "
+            "storage_conn_id"
         ) from error
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_nxcloud.download import Downloader
@@ -53,27 +53,40 @@ class Outcome:
     """
 
     record: dict[str, Any]
-    error: Exception | None = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    What became of a transfer.
+
+    :param outcomes: of each media, in order.
+    :param ended_by: what ended the transfer early, None when it was carried through.
+    """
+
+    outcomes: list[Outcome]
+    ended_by: BaseException | None
 
 
 class Transfer:
     """
     Fetch media into a destination.
 
+    :param items: what to fetch, each media ID once.
     :param hook: asks NXCloud where each media is.
-    :param storage: the destination.
     :param object_name: the pattern of the objects' names.
     :param if_exists: what an object that is there already means: ``skip`` it, ``overwrite`` it, or ``fail``.
     :param max_workers: how many media at once.
     :param max_media_bytes: a larger media is refused.
     :param stop: ends the transfer when it is set.
-    :raises NxCloudInputError: when an argument cannot be used.
+    :raises NxCloudInputError: when an argument, a name or the connection cannot be used.
     """
 
     def __init__(
         self,
+        items: Sequence[MediaItem],
         hook: NxCloudHook,
-        storage: Storage,
         *,
         object_name: str,
         if_exists: str,
@@ -85,47 +98,47 @@ class Transfer:
             raise NxCloudInputError(f"if_exists must be one of {', '.join(IF_EXISTS)}, not {if_exists!r}")
         _check_number("max_workers", max_workers, API_CONNECTIONS)
         _check_number("max_media_bytes", max_media_bytes, sys.maxsize)
+        self._items = items
         self._hook = hook
-        self._storage = storage
         self._names = ObjectNamePattern(object_name)
         self._if_exists = if_exists
         self._max_workers = max_workers
-        self._max_media_bytes = max_media_bytes
         self._stop = stop
         self._owners: dict[str, str] = {}
+        self._claim_known_names()
+        if items:
+            self._downloader = self._make_downloader(max_media_bytes)
 
-    def run(self, items: Sequence[MediaItem]) -> list[Outcome]:
+    def run(self, storage: Storage, *, reserved: str | None = None) -> Result:
         """
         Fetch all media.
 
-        :param items: what to fetch, each media ID once.
-        :return: what became of each, in order. An error that every media would meet, such as wrong credentials,
-            ends the transfer and is the outcome of all that were not done by then.
-        :raises NxCloudInputError: before anything is fetched, when a name or the connection cannot be used.
-        :raises NxCloudCancelledError: when it was stopped before all were done.
+        :param storage: the destination.
+        :param reserved: a URI that no media may take, default none.
+        :return: what became of each. Whatever ends the transfer early, an error that every media would meet or
+            a signal to stop, is the error of all that were not done by then.
         """
-        self._claim_known_names(items)
+        self._storage = storage
+        self._reserved = reserved
         outcomes: dict[str, Outcome] = {}
-        if items:
-            self._downloader = self._make_downloader()
-            try:
-                self._fetch_all(items, outcomes)
-            except NxCloudCancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001, it is the outcome, and raised again with the others
-                for item in items:
-                    record = failed_record(item, f"not fetched, because the task failed: {error}")
-                    outcomes.setdefault(item.media_id, Outcome(record, error))
-        return [outcomes[item.media_id] for item in items]
+        ended_by: BaseException | None = None
+        try:
+            self._fetch_all(outcomes)
+        except BaseException as error:  # noqa: BLE001, the records come first, then it is raised again
+            ended_by = error
+            text = f"not fetched, because the task ended: {error or type(error).__name__}"
+            for item in self._items:
+                outcomes.setdefault(item.media_id, Outcome(failed_record(item, text), error))
+        return Result([outcomes[item.media_id] for item in self._items], ended_by)
 
-    def _claim_known_names(self, items: Iterable[MediaItem]) -> None:
-        for item in filter(self._names.is_known, items):
+    def _claim_known_names(self) -> None:
+        for item in filter(self._names.is_known, self._items):
             try:
                 self._claim_name(item, None)
             except NxCloudMediaRefusedError as error:
                 raise NxCloudInputError(f"media {item.media_id!r}: {error}") from error
 
-    def _make_downloader(self) -> Downloader:
+    def _make_downloader(self, max_media_bytes: int) -> Downloader:
         # Both are made lazily, which is not safe once many threads ask.
         settings = self._hook.settings
         self._hook.get_conn()
@@ -136,17 +149,17 @@ class Transfer:
             )
         return Downloader(
             settings,
-            max_media_bytes=self._max_media_bytes,
+            max_media_bytes=max_media_bytes,
             connections=self._max_workers,
             cancelled=self._stop,
             sleep=interruptible_sleep(self._stop),
         )
 
-    def _fetch_all(self, items: Sequence[MediaItem], outcomes: dict[str, Outcome]) -> None:
-        progress = Progress(len(items))
+    def _fetch_all(self, outcomes: dict[str, Outcome]) -> None:
+        progress = Progress(len(self._items))
         unavailable = 0
         for done in run_in_threads(
-            self._fetch, items, threads=self._max_workers, stop=self._stop, tick=_TICK
+            self._fetch, self._items, threads=self._max_workers, stop=self._stop, tick=_TICK
         ):
             if done is not None:
                 item, outcome = done
@@ -162,9 +175,10 @@ class Transfer:
                     )
             progress.speak()
         progress.speak(at_end=True)
-        if len(outcomes) < len(items):
+        if len(outcomes) < len(self._items):
             raise NxCloudCancelledError(
-                f"the task was told to stop after {len(outcomes)} of {len(items)} media; another try goes on"
+                f"the task was told to stop after {len(outcomes)} of {len(self._items)} media; "
+                "another try goes on"
             )
 
     def _fetch(self, item: MediaItem) -> Outcome:
@@ -179,6 +193,8 @@ class Transfer:
     def _store(self, item: MediaItem) -> dict[str, Any]:
         media = None if self._names.is_known(item) else self._hook.get_media(item.media_id)
         name = self._claim_name(item, media)
+        if self._storage.uri(name) == self._reserved:
+            raise NxCloudMediaRefusedError(f"the manifest has the same name {name!r}; change object_name")
         found = None if self._if_exists == "overwrite" else self._storage.find(name)
         if found is not None:
             if self._if_exists == "fail":
@@ -192,7 +208,10 @@ class Transfer:
         staged = self._storage.stage()
         try:
             self._downloader.download(
-                media, staged, refresh=lambda: self._hook.get_media(item.media_id), sha256=item.sha256
+                replace(media, mime_type=media.mime_type or item.mime_type),
+                staged,
+                refresh=lambda: self._hook.get_media(item.media_id),
+                sha256=item.sha256,
             )
             size, sha256 = staged.size, staged.sha256
             if self._stop.is_set():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
+from airflow_provider_nxcloud.media import check_media_id
 from airflow_provider_nxcloud.sha256 import parse_sha256
 
 _MEDIA_TYPES = {"image", "video", "voice", "audio", "document", "sticker"}
@@ -22,7 +23,7 @@ def media_from_webhook(payload: object) -> list[dict[str, Any]]:
     List the media of webhook callbacks, ready for the operator's and the sensor's ``media_ids``.
 
     Messages without media and status callbacks give nothing. A media that was delivered again is listed once,
-    as it came first.
+    as it came first, completed by what later deliveries add.
 
     :param payload: a callback as dict or JSON text (str or bytes), or a list of those.
     :return: one dict per media, in order of first appearance: ``media_id``, ``sha256`` (lower-case hex),
@@ -34,7 +35,8 @@ def media_from_webhook(payload: object) -> list[dict[str, Any]]:
     media: dict[str, dict[str, Any]] = {}
     for callback in _callbacks(payload):
         for item in _media_of(callback):
-            media.setdefault(item["media_id"], item)
+            known = media.setdefault(item["media_id"], item)
+            known.update({key: value for key, value in item.items() if known[key] is None})
     return list(media.values())
 
 
@@ -91,9 +93,7 @@ def _media(media: object, where: str) -> dict[str, Any]:
     """Return what the object of one media message says."""
     if not isinstance(media, dict):
         raise NxCloudInputError(f"{where}: must be an object, not {_kind(media)}")
-    media_id = _text(media, "id", where)
-    if media_id is None or not media_id.strip():
-        raise NxCloudInputError(f"{where}: id is missing")
+    media_id = check_media_id(media.get("id"), f"{where}: id")
     sha256 = _text(media, "sha256", where)
     try:
         sha256 = sha256 and parse_sha256(sha256)
@@ -122,7 +122,8 @@ def _timestamp(value: object, where: str) -> int | None:
     if value is None or value == "":
         return None
     text = str(value) if isinstance(value, (str, int)) else ""
-    if not re.fullmatch("[0-9]{1,15}", text):
+    # Eleven digits are some thousand years, so more of them are milliseconds.
+    if not re.fullmatch("[0-9]{1,11}", text):
         raise NxCloudInputError(f"{where}: timestamp must be seconds since the epoch, not {value!r:.100}")
     return int(text)
 

@@ -52,6 +52,7 @@ def connect(sandbox: NxCloudSandbox, monkeypatch: pytest.MonkeyPatch):
 def no_backoff(monkeypatch: pytest.MonkeyPatch):
     """Retry at once, so that a test of what heals does not wait; ``Retry-After`` still counts."""
     monkeypatch.setattr("airflow_provider_nxcloud.retries.BACKOFF", wait_none())
+    monkeypatch.setattr("airflow_provider_nxcloud.download.NOT_FOUND_GRACE", 0)
 
 
 @pytest.fixture

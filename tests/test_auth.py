@@ -169,3 +169,17 @@ def test_auth_every_send_of_a_session_is_signed_anew(sandbox):
 def iter_clock():
     times = iter([time.time(), time.time() + 1])
     return lambda: next(times)
+
+
+def test_bare_session_learns_the_clock_and_repeats_the_call(sandbox):
+    sandbox.clock_offset = 3600
+    auth = NxCloudAuth(sandbox.access_key, sandbox.access_secret)
+    body = {
+        "business_phone": sandbox.business_phone,
+        "messaging_product": "whatsapp",
+        "Media-ID": "1000000001",
+    }
+    for _ in range(2):
+        answer = requests.post(f"{sandbox.base_url}/api/wa/getMedia", json=body, auth=auth, timeout=10)
+        assert answer.json()["code"] == 0
+    assert len(sandbox.calls()) == 3

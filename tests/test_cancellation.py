@@ -229,6 +229,7 @@ def test_on_kill_while_the_destination_is_made_ready_is_not_lost(sandbox, destin
     assert list(destination.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "code", "fault"),
     [("returns", 33, "download.stall"), ("raises", 44, "api.hang")],
@@ -246,6 +247,7 @@ def test_sigterm_ends_the_process(handler, code, fault, stuck, start, destinatio
     assert list(destination.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_sigkill_leaves_nothing_that_looks_whole_and_the_next_run_goes_on(sandbox, stuck, start, destination):
     reached = stuck("download.stall", workers=1)
     process = start("returns", "1000000001", *MEDIA[:1])

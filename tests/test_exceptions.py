@@ -25,6 +25,7 @@ CLASSES = sorted(
     key=lambda kind: kind.__name__,
 )
 STOP_THE_TASK = {
+    "NxCloudConnectionNotFoundError",
     "NxCloudInputError",
     "NxCloudCredentialsError",
     "NxCloudClockError",

@@ -13,6 +13,7 @@ import airflow
 import jsonschema
 import pytest
 from airflow.providers.common.compat.sdk import Connection
+from airflow.providers_manager import ProvidersManager
 
 import airflow_provider_nxcloud
 from airflow_provider_nxcloud.connection import ConnectionSettings
@@ -197,3 +198,14 @@ def test_widgets_show_stored_json_so_that_saving_it_again_means_the_same(form):
     assert all(isinstance(value, str) for value in shown.values())
     assert settings_with(shown) == settings_with(extra)
     assert form({"verify": "/ca.pem"})["verify"]._value() == "/ca.pem"
+
+
+@pytest.mark.skipif(
+    "airflow-provider-nxcloud" not in ProvidersManager().providers,
+    reason="Airflow only knows providers that are installed",
+)
+def test_airflow_registers_the_connection_type():
+    """On Airflow 2 this is what takes the form apart, and drops the type when it does not like a field."""
+    hook = ProvidersManager().hooks["nxcloud"]
+    assert hook is not None
+    assert (hook.hook_name, hook.connection_type) == ("NXCloud", "nxcloud")

@@ -114,7 +114,23 @@ def test_repeated_delivery_appears_once_in_order_of_first_appearance():
     first = callback(message(media_id="b"), message(media_id="a"), message(media_id="b"))
     again = callback(message(media_id="a", media={"caption": "later"}), message(media_id="c"))
     assert ids([first, first, json.dumps(again)]) == ["b", "a", "c"]
-    assert media_from_webhook([first, again])[1]["caption"] is None
+    assert media_from_webhook([first, again])[1]["caption"] == "later"
+
+
+def test_repeated_delivery_does_not_change_what_is_known():
+    first = callback(message(media_id="a", media={"caption": "first"}))
+    again = callback(message(media_id="a", media={"caption": "later"}))
+    assert media_from_webhook([first, again])[0]["caption"] == "first"
+
+
+def test_media_id_that_no_task_would_take_is_refused():
+    with pytest.raises(ValueError, match="'/' or"):
+        media_from_webhook(callback(message(media_id="../x")))
+
+
+def test_timestamp_in_milliseconds_is_refused():
+    with pytest.raises(ValueError, match="seconds since the epoch"):
+        media_from_webhook(callback({**message(), "timestamp": "1700000000000"}))
 
 
 @pytest.mark.parametrize(

@@ -5,25 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
 import requests
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseHook
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.answers import Answer, Question, read_answer, unwrap
-from airflow_provider_nxcloud.auth import NxCloudAuth
+from airflow_provider_nxcloud.auth import TIMESTAMP_EXPIRED, NxCloudAuth
 from airflow_provider_nxcloud.connection import ConnectionSettings
 from airflow_provider_nxcloud.connection_form import get_connection_form_widgets, get_ui_field_behaviour
 from airflow_provider_nxcloud.exceptions import (
+    NxCloudConnectionNotFoundError,
     NxCloudInputError,
     NxCloudMediaNotReadyError,
+    NxCloudRequestError,
     NxCloudUnavailableError,
     describe_code,
 )
-from airflow_provider_nxcloud.media import Media
+from airflow_provider_nxcloud.media import Media, presentable
 from airflow_provider_nxcloud.retries import retrying
 from airflow_provider_nxcloud.transport import (
     USER_AGENT,
@@ -41,7 +44,6 @@ T = TypeVar("T")
 API_CONNECTIONS = 256
 #: An ID that NXCloud never gives, for a read-only question whose answer proves the connection.
 _PROBE_MEDIA_ID = "0"
-_TIMESTAMP_EXPIRED = 1004
 _BODY_PARAMETER_MISSING = 9000
 
 
@@ -83,10 +85,11 @@ class NxCloudHook(BaseHook):
         """
         The connection, checked; looked up at first use, unless it was set before.
 
-        :raises AirflowNotFoundException: when there is no such connection.
+        :raises NxCloudConnectionNotFoundError: when there is no such connection.
         :raises NxCloudInputError: when a field of it is wrong.
         """
-        connection = self.get_connection(self.nxcloud_conn_id)
+        with named_connection(self.nxcloud_conn_id):
+            connection = self.get_connection(self.nxcloud_conn_id)
         settings = ConnectionSettings.from_connection(connection, business_phone=self.business_phone)
         settings.mask_secrets()
         return settings
@@ -124,7 +127,7 @@ class NxCloudHook(BaseHook):
         request, as always with ``requests``.
 
         :return: one session for the life of this hook.
-        :raises AirflowNotFoundException: when there is no such connection.
+        :raises NxCloudConnectionNotFoundError: when there is no such connection.
         :raises NxCloudInputError: when a field of it is wrong.
         """
         return self._session
@@ -171,7 +174,9 @@ class NxCloudHook(BaseHook):
             self._get_media_once(media_id)
         except NxCloudMediaNotReadyError:
             return False
-        except NxCloudUnavailableError as error:
+        except (NxCloudUnavailableError, NxCloudRequestError) as error:
+            if isinstance(error, NxCloudRequestError) and error.code is not None:
+                raise
             log.warning("Cannot tell whether media %s is available: %s", media_id, error)
             return False
         return True
@@ -221,15 +226,15 @@ class NxCloudHook(BaseHook):
             raise question.error(NxCloudMediaNotReadyError, "NXCloud answered success without a url")
         return Media(
             media_id,
-            mime_type if isinstance(mime_type, str) else None,
-            file_name if isinstance(file_name, str) else None,
+            presentable(mime_type) if isinstance(mime_type, str) else None,
+            presentable(file_name) if isinstance(file_name, str) else None,
             url,
         )
 
     def _ask(self, question: Question, payload: Mapping[str, Any]) -> Answer:
         body = json.dumps(payload).encode()
         answer = self._post(question, body)
-        if answer.code == _TIMESTAMP_EXPIRED and self._auth.learn_clock(answer.date):
+        if answer.code == TIMESTAMP_EXPIRED and self._auth.learn_clock(answer.date):
             log.warning(
                 "NXCloud's clock is %.0f s ahead of this machine's; signing with NXCloud's time",
                 self._auth.clock_offset,
@@ -248,6 +253,23 @@ class NxCloudHook(BaseHook):
                 NxCloudUnavailableError, f"NXCloud cannot be reached: {network_cause(error)}"
             ) from None
         return read_answer(response, question, timeout=settings.timeout, signature=headers["sign"])
+
+
+@contextmanager
+def named_connection(conn_id: str) -> Iterator[None]:
+    """
+    Say of a connection that does not exist what to do about it.
+
+    :param conn_id: the connection that is looked up inside.
+    :raises NxCloudConnectionNotFoundError: when it is not there.
+    """
+    try:
+        yield
+    except AirflowNotFoundException as error:
+        raise NxCloudConnectionNotFoundError(
+            f"connection {conn_id!r} is not defined; create it with type NXCloud, or name another in "
+            "nxcloud_conn_id"
+        ) from error
 
 
 def _raise_if_wrong(answer: Answer, question: Question) -> None:

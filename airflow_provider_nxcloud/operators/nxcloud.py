@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import BaseOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_nxcloud.storage import Storage
     from airflow_provider_nxcloud.transfer import Transfer
 
 
@@ -106,39 +105,41 @@ class NxCloudGetMediaOperator(BaseOperator):
         """Fetch the media; see the class for what is returned and raised."""
         # Imported here and below, because a DAG file pays for whatever this module imports.
         from airflow_provider_nxcloud.lineage import add_outlet_metadata
-        from airflow_provider_nxcloud.media import parse_media_ids
         from airflow_provider_nxcloud.results import Manifest, judge
         from airflow_provider_nxcloud.storage import open_storage
 
         # First of all, so that a kill is noticed from here on.
         self._stop = stop = threading.Event()
-        items = parse_media_ids(self.media_ids)
+        transfer = self._prepare(stop)
         with ExitStack() as resources:
             manifest = None
             if self.manifest is not None:
-                manifest = Manifest(self.manifest, storage_conn_id=self.storage_conn_id)
+                manifest = Manifest(
+                    self.manifest, storage_conn_id=self.storage_conn_id, write_kwargs=self.write_kwargs
+                )
                 resources.callback(manifest.close)
             storage = open_storage(
                 self.destination, storage_conn_id=self.storage_conn_id, write_kwargs=self.write_kwargs
             )
             resources.callback(storage.close)
-            outcomes = self._transfer(storage, stop).run(items)
-            records = [outcome.record for outcome in outcomes]
+            result = transfer.run(storage, reserved=manifest.uri if manifest else None)
+            records = [outcome.record for outcome in result.outcomes]
             if manifest is not None:
                 manifest.write(records)
-        judge(outcomes, ignore_media_errors=self.ignore_media_errors)
+        judge(result, ignore_media_errors=self.ignore_media_errors)
         self._lineage = (storage.uri(""), records)
         add_outlet_metadata(context, self.outlets, records, self.manifest)
         return records
 
-    def _transfer(self, storage: Storage, stop: threading.Event) -> Transfer:
+    def _prepare(self, stop: threading.Event) -> Transfer:
+        """Check everything that can be checked before anything is written or fetched."""
         from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
+        from airflow_provider_nxcloud.media import parse_media_ids
         from airflow_provider_nxcloud.transfer import Transfer, interruptible_sleep
 
-        hook = NxCloudHook(self.nxcloud_conn_id, self.business_phone, sleep=interruptible_sleep(stop))
         return Transfer(
-            hook,
-            storage,
+            parse_media_ids(self.media_ids),
+            NxCloudHook(self.nxcloud_conn_id, self.business_phone, sleep=interruptible_sleep(stop)),
             object_name=self.object_name,
             if_exists=self.if_exists,
             max_workers=self.max_workers,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
-    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -55,6 +54,7 @@ class NxCloudMediaSensor(BaseSensorOperator):
 
     #: What was seen to be there; lost between the pokes of ``reschedule``, which only costs questions.
     _available: frozenset[str] = frozenset()
+    _started: float | None = None
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class NxCloudMediaSensor(BaseSensorOperator):
         self._available |= self._look([media_id for media_id in media_ids if media_id not in self._available])
         missing = [media_id for media_id in media_ids if media_id not in self._available]
         self.log.info("%d of %d media available", len(media_ids) - len(missing), len(media_ids))
-        left = self.timeout - (time.monotonic() - self._started)
+        left = self.timeout if self._started is None else self.timeout - (time.monotonic() - self._started)
         if missing and self.deferrable and left > 0:
             self._defer(missing, left)
         return PokeReturnValue(is_done=not missing, xcom_value=media_ids)
@@ -112,8 +112,7 @@ class NxCloudMediaSensor(BaseSensorOperator):
             raise exceptions.NxCloudError(
                 f"the trigger ended with an event that is none of its own: {event!r}"
             )
-        kinds = {"AirflowNotFoundException": AirflowNotFoundException, **vars(exceptions)}
-        kind = kinds.get(str(event.get("error")))
+        kind = vars(exceptions).get(str(event.get("error")))
         if not (isinstance(kind, type) and issubclass(kind, AirflowException)):
             kind = exceptions.NxCloudError
         raise kind(event["message"])

@@ -10,12 +10,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_nxcloud.connection import ConnectionSettings
 from airflow_provider_nxcloud.exceptions import NxCloudError
-from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
+from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook, named_connection
 
 T = TypeVar("T")
 
@@ -71,7 +70,8 @@ class NxCloudMediaTrigger(BaseTrigger):
         """
         hook = NxCloudHook(self.nxcloud_conn_id, self.business_phone)
         try:
-            connection = await get_async_connection(self.nxcloud_conn_id)
+            with named_connection(self.nxcloud_conn_id):
+                connection = await get_async_connection(self.nxcloud_conn_id)
             hook.settings = ConnectionSettings.from_connection(connection, business_phone=self.business_phone)
             await _in_thread(hook.settings.mask_secrets)
             session = await _in_thread(hook.get_conn)
@@ -79,7 +79,7 @@ class NxCloudMediaTrigger(BaseTrigger):
                 await self._wait(hook)
             finally:
                 session.close()
-        except (NxCloudError, AirflowNotFoundException) as error:
+        except NxCloudError as error:
             yield TriggerEvent({"status": "error", "message": str(error), "error": type(error).__name__})
         else:
             yield TriggerEvent({"status": "success", "media_ids": self.media_ids})

@@ -281,3 +281,13 @@ def test_every_template_field_takes_a_template(sandbox, monkeypatch):
     assert sensor.execute({}) == IDS
     sent = sandbox.calls(IDS[0])[0]
     assert json.loads(sent.body)["business_phone"] == "8613800138000"
+
+
+def test_poke_can_be_called_by_itself(sandbox):
+    result = make_sensor(media_ids=["1000000001"]).poke({})
+    assert (bool(result), result.xcom_value) == (True, ["1000000001"])
+
+
+def test_gateway_that_answers_404_for_a_while_does_not_end_the_wait(sandbox):
+    sandbox.inject("api.status", status=404, body="<html>no such page</html>")
+    assert make_sensor(media_ids=["1000000001"]).execute({}) == ["1000000001"]

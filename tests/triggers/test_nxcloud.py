@@ -84,7 +84,7 @@ def test_what_never_heals_ends_the_wait_at_once(sandbox, code, error):
 
 def test_unknown_connection_is_an_event_that_names_it(sandbox):
     event = run(make(conn_id="no_such_connection"))
-    assert (event["status"], event["error"]) == ("error", "AirflowNotFoundException")
+    assert (event["status"], event["error"]) == ("error", "NxCloudConnectionNotFoundError")
     assert "no_such_connection" in event["message"]
     assert sandbox.calls() == []
 
