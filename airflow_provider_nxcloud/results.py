@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from airflow_provider_nxcloud.destination import connection_in, open_storage
 from airflow_provider_nxcloud.exceptions import (
     NxCloudInputError,
     NxCloudMediaFailedError,
     NxCloudMediaLostError,
     NxCloudMediaRefusedError,
 )
-from airflow_provider_nxcloud.storage import Storage, connection_in, open_storage
+from airflow_provider_nxcloud.storage import Storage
 from airflow_provider_nxcloud.transfer import Result
 
 Record = Mapping[str, Any]

@@ -13,9 +13,8 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_nxcloud.exceptions import (
     NxCloudInputError,
@@ -34,7 +33,6 @@ BLOCK_SIZE = 5 * 1024 * 1024
 LARGE_UPLOADS = 4
 _CHUNK_BYTES = 256 * 1024
 
-_LOCAL = frozenset({"", "file", "local"})
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?\Z", re.ASCII)
 
 
@@ -123,7 +121,7 @@ class LocalStorage(Storage):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _storage_error("look for", self.uri(name), error) from error
+            raise storage_error("look for", self.uri(name), error) from error
         if S_ISDIR(found.st_mode):
             raise _refuse_folder(self.uri(name))
         return found.st_size
@@ -139,7 +137,7 @@ class LocalStorage(Storage):
         except IsADirectoryError as error:
             raise _refuse_folder(self.uri(name)) from error
         except OSError as error:
-            raise _storage_error("write", self.uri(name), error) from error
+            raise storage_error("write", self.uri(name), error) from error
 
 
 class ObjectStorage(Storage):
@@ -174,7 +172,7 @@ class ObjectStorage(Storage):
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise _storage_error("look for", self.uri(name), error) from error
+            raise storage_error("look for", self.uri(name), error) from error
         if info["type"] != "file":
             raise _refuse_folder(self.uri(name))
         return int(info["size"])
@@ -199,7 +197,7 @@ class ObjectStorage(Storage):
                     target.discard()
                 raise
         except Exception as error:
-            raise _storage_error("write", self.uri(name), error) from error
+            raise storage_error("write", self.uri(name), error) from error
 
     def _content_type(self, mime_type: str | None) -> dict[str, Any]:
         if self._scheme not in _CONTENT_TYPE or not mime_type or not _MIME_TYPE.match(mime_type):
@@ -217,88 +215,15 @@ class ObjectStorage(Storage):
             ) from error
 
 
-def open_storage(
-    destination: object,
-    *,
-    storage_conn_id: str | None,
-    write_kwargs: Mapping[str, Any] | None,
-    argument: str = "destination",
-) -> Storage:
+def storage_error(what: str, uri: str, error: Exception) -> NxCloudStorageError:
     """
-    Check a destination and get it ready.
+    Return the error that says what could not be done where, and why.
 
-    :param destination: an ``ObjectStoragePath`` or its URL, or a local path.
-    :param storage_conn_id: the storage connection, in place of one in the URL.
-    :param write_kwargs: further arguments of the store's write; None for none.
-    :param argument: what error texts call it, default ``destination``.
-    :return: the destination, for the caller to close.
-    :raises NxCloudInputError: when it cannot be one, or its connection does not exist.
-    :raises NxCloudStorageError: when the local folder cannot be written.
+    :param what: the verb.
+    :param uri: the object or folder.
+    :param error: what the store raised.
+    :return: the error to raise.
     """
-    if not isinstance(write_kwargs, Mapping | None):
-        raise NxCloudInputError(f"write_kwargs must be a mapping, not {type(write_kwargs).__name__}")
-    if not isinstance(destination, str | os.PathLike | ObjectStoragePath) or not str(destination).strip():
-        raise NxCloudInputError(
-            f"{argument} must be a URL such as 's3://bucket/prefix' or a local path, not {destination!r}"
-        )
-    url = str(destination)
-    scheme, path = url.split("://", 1) if "://" in url else ("", url)
-    scheme = scheme.lower()
-    if not scheme and re.match(r"~|[A-Za-z][A-Za-z0-9+.-]*:/", os.path.expanduser(path)):
-        raise NxCloudInputError(
-            f"{argument} {url!r} is neither a local path nor a URL such as 's3://bucket/x'"
-        )
-    in_url = connection_in(url)
-    if in_url:
-        path = path[len(in_url) + 1 :]
-    if storage_conn_id and in_url and storage_conn_id != in_url:
-        raise NxCloudInputError(
-            f"{argument} {url!r} names storage connection {in_url!r}, storage_conn_id {storage_conn_id!r}; "
-            "give one of them"
-        )
-    conn_id = storage_conn_id or in_url or None
-    _check_connection(conn_id, f"{argument} {url!r}")
-    if scheme in _LOCAL:
-        return _open_local(path, url, write_kwargs)
-    if path.startswith("/") or not path:
-        raise NxCloudInputError(f"{argument} {url!r} names no bucket")
-    return ObjectStorage(scheme, path, conn_id, write_kwargs or {})
-
-
-def connection_in(url: str) -> str:
-    """
-    Return the connection ID that an object storage URL names.
-
-    :param url: for example ``s3://my_aws@bucket/prefix``, or a local path.
-    :return: the ID, empty where there is none.
-    """
-    return urlsplit(url).netloc.rpartition("@")[0] if "://" in url else ""
-
-
-def _check_connection(conn_id: str | None, user: str) -> None:
-    """Without this, fsspec would go on with whatever credentials the worker has."""
-    try:
-        if conn_id:
-            BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException as error:
-        raise NxCloudInputError(
-            f"storage connection {conn_id!r} of {user} is not defined; define it, or name another in "
-            "storage_conn_id"
-        ) from error
-
-
-def _open_local(path: str, url: str, write_kwargs: Mapping[str, Any] | None) -> LocalStorage:
-    if "://" in url and not path.startswith("/"):
-        raise NxCloudInputError(f"destination {url!r} needs an absolute path: file:///folder")
-    if write_kwargs:
-        raise NxCloudInputError(f"write_kwargs {sorted(write_kwargs)} mean nothing to the local path {url!r}")
-    try:
-        return LocalStorage(Path(os.path.abspath(os.path.expanduser(path))))
-    except (OSError, ValueError) as error:
-        raise _storage_error("use", url, error) from error
-
-
-def _storage_error(what: str, uri: str, error: Exception) -> NxCloudStorageError:
     return NxCloudStorageError(f"cannot {what} {uri!r}: {_cause(error)}")
 
 

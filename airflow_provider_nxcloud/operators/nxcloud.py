@@ -104,9 +104,9 @@ class NxCloudGetMediaOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Fetch the media; see the class for what is returned and raised."""
         # Imported here and below, because a DAG file pays for whatever this module imports.
+        from airflow_provider_nxcloud.destination import open_storage
         from airflow_provider_nxcloud.lineage import add_outlet_metadata
         from airflow_provider_nxcloud.results import Manifest, judge
-        from airflow_provider_nxcloud.storage import open_storage
 
         # First of all, so that a kill is noticed from here on.
         self._stop = stop = threading.Event()
