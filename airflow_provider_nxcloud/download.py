@@ -153,6 +153,7 @@ class _Download:
         self._sha256 = sha256
         self._deadline = deadline
         self._total: int | None = None
+        self._etag = ""
         self._validator: str | None = None
         self._md5: str | None = None
 
@@ -197,16 +198,17 @@ class _Download:
         etag = headers.get("ETag", "")
         # If-Range takes no weak validator.
         validator = etag if etag.startswith('"') else headers.get("Last-Modified")
-        if headers.get("Content-Encoding", "identity").lower() != "identity":
+        encodings = (headers.get("Content-Encoding", "identity"), headers.get("Transfer-Encoding", "chunked"))
+        if tuple(encoding.strip().lower() for encoding in encodings) != ("identity", "chunked"):
             raise NxCloudDownloadError(
                 "the server encoded the content although identity was asked, so it cannot be verified"
             )
         if response.status == 206:
             part = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
             start, total = map(int, part.groups()) if part else (-1, -1)
-            changed = self._total not in (None, total) or (
-                self._validator and validator not in (None, self._validator)
-            )
+            # A given sha256 will tell in the end; without one, only the same validators prove the same file.
+            same_file = self._sha256 or (etag, validator) == (self._etag, self._validator)
+            changed = self._total not in (None, total) or not same_file
             if start != self._staged.size or changed:
                 self._staged.restart()
                 raise NxCloudDownloadError("the server answered another range than asked for")
@@ -216,7 +218,7 @@ class _Download:
             length = headers.get("Content-Length", "")
             self._total = int(length) if _LENGTH.match(length) else None
             self._md5 = _md5_of(headers.get("Content-MD5"), etag)
-            self._validator = validator
+            self._etag, self._validator = etag, validator
         self._check_size(self._total or 0)
 
     def _check_size(self, size: int) -> None:
@@ -264,6 +266,8 @@ class _Download:
                 )
             if self._sha256 or md5_matches is False:
                 raise NxCloudDownloadError("the downloaded bytes are corrupt: their hash does not match")
+            if not staged.size and md5_matches is None:
+                raise NxCloudDownloadError("the server sent an empty file")
             if not delimited and md5_matches is None:
                 raise NxCloudDownloadError(
                     "the server gave neither a length nor a hash, so the download cannot be verified"

@@ -6,7 +6,7 @@ import re
 import socket
 from fnmatch import fnmatchcase
 from functools import cached_property
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from airflow_provider_nxcloud.connection import ConnectionSettings
@@ -80,14 +80,20 @@ class MediaHosts:
         return any(map(_is_inside, _resolve(urlsplit(self._settings.base_url).hostname or "")))
 
 
+#: NAT64 (RFC 6052) and the old IPv4-compatible addresses.
+_CARRYING_IPV4 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+
+
 def _is_inside(address: str) -> bool:
     ip = ip_address(address.partition("%")[0])
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return not ip.is_global
+    if isinstance(ip, IPv6Address):
+        carries_ipv4 = any(ip in network for network in _CARRYING_IPV4)
+        ip = ip.ipv4_mapped or ip.sixtofour or (IPv4Address(int(ip) & 0xFFFFFFFF) if carries_ipv4 else ip)
+    return not ip.is_global or ip.is_multicast
 
 
 def _literal_address(host: str) -> list[str]:
+    host = host.rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return ["127.0.0.1"]
     # inet_aton also knows the short and the decimal spellings, which a resolver takes too.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +19,11 @@ from airflow_provider_nxcloud.exceptions import (
 from airflow_provider_nxcloud.storage import Storage
 from airflow_provider_nxcloud.transfer import Result
 
+log = logging.getLogger(__name__)
+
 Record = Mapping[str, Any]
+#: Seconds; Airflow kills a task five seconds after it was told to stop.
+_MOMENT = 1.5
 
 
 class Manifest:
@@ -60,6 +66,23 @@ class Manifest:
         for record in records:
             staged.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self._storage.publish(self._name, staged, "application/x-ndjson")
+
+    def write_in_passing(self, records: Iterable[Record]) -> None:
+        """
+        Write the file if that takes a moment only, and never fail: another error is on its way.
+
+        :param records: the records.
+        """
+
+        def write() -> None:
+            try:
+                self.write(records)
+            except Exception:
+                log.exception("The manifest %r was not written", self.uri)
+
+        writer = threading.Thread(target=write, name="nxcloud-manifest", daemon=True)
+        writer.start()
+        writer.join(_MOMENT)
 
     def close(self) -> None:
         """Remove what is staged."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_nxcloud.exceptions import (
+    NxCloudCancelledError,
     NxCloudInputError,
     NxCloudMediaRefusedError,
     NxCloudStorageError,
@@ -84,13 +85,21 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def publish(self, name: str, staged: StagedFile, mime_type: str | None = None) -> None:
+    def publish(
+        self,
+        name: str,
+        staged: StagedFile,
+        mime_type: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         """
         Make a staged file an object, whole or not at all; an older one of that name is replaced.
 
         :param name: its name relative to the destination.
         :param staged: the content.
         :param mime_type: the Content-Type, where the store keeps one.
+        :param stop: once set, a write that takes long is given up; default: never.
+        :raises NxCloudCancelledError: when it was given up.
         :raises NxCloudStorageError: when the store refuses.
         """
 
@@ -126,7 +135,13 @@ class LocalStorage(Storage):
             raise _refuse_folder(self.uri(name))
         return found.st_size
 
-    def publish(self, name: str, staged: StagedFile, mime_type: str | None = None) -> None:
+    def publish(
+        self,
+        name: str,
+        staged: StagedFile,
+        mime_type: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         """Rename the staged file; a local file keeps no MIME type."""
         path = self._root / name
         try:
@@ -177,17 +192,27 @@ class ObjectStorage(Storage):
             raise _refuse_folder(self.uri(name))
         return int(info["size"])
 
-    def publish(self, name: str, staged: StagedFile, mime_type: str | None = None) -> None:
+    def publish(
+        self,
+        name: str,
+        staged: StagedFile,
+        mime_type: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         """Write the object in one upload, which is aborted when anything goes wrong."""
         options = {**self._content_type(mime_type), **self._write_kwargs}
         with self._large_uploads if staged.size > BLOCK_SIZE else nullcontext():
-            self._upload(name, staged, options)
+            self._upload(name, staged, options, stop or threading.Event())
 
-    def _upload(self, name: str, staged: StagedFile, options: Mapping[str, Any]) -> None:
+    def _upload(
+        self, name: str, staged: StagedFile, options: Mapping[str, Any], stop: threading.Event
+    ) -> None:
         try:
             target = self._fs.open(f"{self._path}/{name}", "wb", block_size=BLOCK_SIZE, **options)
             try:
                 for chunk in staged.chunks(_CHUNK_BYTES):
+                    if stop.is_set():
+                        raise NxCloudCancelledError("the task was told to stop")
                     target.write(chunk)
                 target.close()
             except BaseException:
@@ -196,6 +221,8 @@ class ObjectStorage(Storage):
                 with suppress(Exception):
                     target.discard()
                 raise
+        except NxCloudCancelledError:
+            raise
         except Exception as error:
             raise storage_error("write", self.uri(name), error) from error
 

@@ -196,7 +196,8 @@ class Transfer:
         if self._storage.uri(name) == self._reserved:
             raise NxCloudMediaRefusedError(f"the manifest has the same name {name!r}; change object_name")
         found = None if self._if_exists == "overwrite" else self._storage.find(name)
-        if found is not None:
+        # An empty file is what a crash of the machine can leave of one; a media never is.
+        if found is not None and (found or self._if_exists == "fail"):
             if self._if_exists == "fail":
                 raise NxCloudMediaRefusedError(
                     f"{self._storage.uri(name)!r} exists already (if_exists='fail')"
@@ -216,7 +217,7 @@ class Transfer:
             size, sha256 = staged.size, staged.sha256
             if self._stop.is_set():
                 raise NxCloudCancelledError("the task was told to stop")
-            self._storage.publish(name, staged, item.mime_type or media.mime_type)
+            self._storage.publish(name, staged, item.mime_type or media.mime_type, self._stop)
         finally:
             staged.discard()
         return self._record(item, media, name, "stored", size=size, sha256=sha256)

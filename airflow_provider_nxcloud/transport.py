@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -21,9 +22,10 @@ class _QueryFilter(logging.Filter):
     """urllib3 logs whole URLs, at DEBUG and of broken headers, and the query of a signed one is a secret."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None  # its text repeats the arguments'
         if isinstance(record.args, tuple):
             record.args = tuple(
-                arg.partition("?")[0] + "?..." if isinstance(arg, str) and "?" in arg else arg
+                re.sub(r"\?\S*", "?...", str(arg)) if isinstance(arg, (str, Exception)) else arg
                 for arg in record.args
             )
         return True

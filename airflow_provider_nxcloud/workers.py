@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: Seconds that threads which were told to stop are waited for.
+_FAREWELL = 0.75
 
 
 def run_in_threads(
@@ -49,8 +53,12 @@ def run_in_threads(
                 failed.set()
                 results.put(error)
 
-    for number in range(min(threads, waiting_for)):
-        threading.Thread(target=take, name=f"nxcloud-{number}", daemon=True).start()
+    workers = [
+        threading.Thread(target=take, name=f"nxcloud-{number}", daemon=True)
+        for number in range(min(threads, waiting_for))
+    ]
+    for worker in workers:
+        worker.start()
     try:
         while waiting_for and not stop.is_set():
             try:
@@ -64,3 +72,11 @@ def run_in_threads(
             yield result
     finally:
         stop.set()
+        _take_leave_of(workers)
+
+
+def _take_leave_of(workers: Iterable[threading.Thread]) -> None:
+    """Give threads the time to clean up behind themselves, unless they are stuck."""
+    until = time.monotonic() + _FAREWELL
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))

@@ -183,3 +183,8 @@ def test_host_spelled_so_that_it_is_read_in_two_ways_is_refused(sandbox, host, g
     with pytest.raises(NxCloudMediaRefusedError):
         downloader.open(f"http://{host.format(port=port)}/media/1001", {})
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "fe80::1", "ff02::1"])
+def test_inner_address_inside_another_is_refused(address):
+    assert "inside your own network" in refusal(f"http://[{address}]/photo")

@@ -124,8 +124,10 @@ class NxCloudGetMediaOperator(BaseOperator):
             resources.callback(storage.close)
             result = transfer.run(storage, reserved=manifest.uri if manifest else None)
             records = [outcome.record for outcome in result.outcomes]
-            if manifest is not None:
+            if manifest is not None and result.ended_by is None:
                 manifest.write(records)
+            elif manifest is not None:
+                manifest.write_in_passing(records)
         judge(result, ignore_media_errors=self.ignore_media_errors)
         self._lineage = (storage.uri(""), records)
         add_outlet_metadata(context, self.outlets, records, self.manifest)

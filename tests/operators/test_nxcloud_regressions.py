@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
 from airflow_provider_nxcloud.exceptions import (
+    NxCloudCredentialsError,
     NxCloudInputError,
     NxCloudMediaFailedError,
     NxCloudMediaLostError,
@@ -76,3 +80,56 @@ def test_missing_file_is_looked_for_again_even_with_one_attempt(sandbox, fetch, 
 def test_ids_of_a_callback_without_media_make_an_empty_manifest(sandbox, fetch, manifest):
     assert fetch([], manifest=str(manifest)) == []
     assert manifest.read_bytes() == b""
+
+
+class _TwoFiles(BaseHTTPRequestHandler):
+    """The first half of one file, then whatever is asked for of another, without naming it."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str | None]] = []
+
+    def do_GET(self):
+        wanted = self.headers["Range"]
+        self.asked.append(wanted)
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Type", "image/jpeg")
+        if len(self.asked) == 1:
+            self.send_header("ETag", '"multi-1"')
+        if wanted:
+            self.send_header("Content-Range", "bytes 500-999/1000")
+        self.send_header("Content-Length", "500" if wanted else "1000")
+        self.end_headers()
+        if len(self.asked) == 1:
+            self.wfile.write(b"a" * 500)
+            self.close_connection = True
+        else:
+            self.wfile.write(b"b" * (500 if wanted else 1000))
+
+    def log_message(self, *_):
+        pass
+
+
+def test_rest_of_another_file_is_not_joined_to_the_first_half(sandbox, fetch, no_backoff, destination):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _TwoFiles) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/photo"
+        sandbox.inject("api.url", times=None, url=url)
+        (record,) = fetch([{"media_id": "1000000001", "mime_type": "image/jpeg"}])
+        server.shutdown()
+    assert _TwoFiles.asked == [None, "bytes=500-", None]
+    assert (destination / "1000000001.jpg").read_bytes() == b"b" * 1000
+    assert record["size"] == 1000
+
+
+def test_empty_file_is_no_media_that_is_there_already(sandbox, fetch, destination):
+    destination.mkdir()
+    (destination / "1000000001.jpg").touch()
+    (record,) = fetch(["1000000001"])
+    assert (record["status"], record["size"]) == ("stored", len(sandbox.media["1000000001"].content))
+
+
+def test_manifest_that_cannot_be_written_does_not_hide_why_the_task_failed(sandbox, fetch, manifest):
+    sandbox.inject("api.code", times=None, code=1003)
+    sandbox.observer = lambda _: manifest.mkdir(exist_ok=True)
+    with pytest.raises(NxCloudCredentialsError):
+        fetch(["1000000001"], manifest=str(manifest))
