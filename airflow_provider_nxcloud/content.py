@@ -17,7 +17,9 @@ _PAGE_TYPES = frozenset(
 )
 #: The same containers (MP4, 3GP, Ogg, WebM) hold sound and pictures; Ogg also goes by "application".
 _SOUND_AND_PICTURE = frozenset({"audio", "video"})
-_PAGE = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:<!|<html|<head|<body|<\?xml|<error|\{\s*")', re.IGNORECASE)
+_PAGE = re.compile(
+    rb'(?:\xef\xbb\xbf)?\s*(?:<!doctype|<!--|<html|<head|<body|<\?xml|<error|\{\s*")', re.IGNORECASE
+)
 
 
 def check_content_type(announced: str | None, served: str | None) -> None:

@@ -256,10 +256,10 @@ class _Download:
         """
         staged = self._staged
         try:
-            check_content(mime_type, staged.head(HEAD_BYTES))
-            md5_matches = self._md5 == staged.md5 if self._md5 else None
             if self._sha256 == staged.sha256:
                 return
+            check_content(mime_type, staged.head(HEAD_BYTES))
+            md5_matches = self._md5 == staged.md5 if self._md5 else None
             if self._sha256 and md5_matches:
                 raise NxCloudMediaRefusedError(
                     f"NXCloud's file has sha256 {staged.sha256}, but {self._sha256} was given"

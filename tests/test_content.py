@@ -115,3 +115,8 @@ def test_content_anything_is_accepted_or_a_failed_download(announced, served, he
             check()
         except NxCloudDownloadError as error:
             assert str(error)  # noqa: PT017 - being refused is as good as being accepted
+
+
+@pytest.mark.parametrize("head", [b"<!\xa0\xf7\xfe\x1d", b"<\x00html", b"\xff\xd8<html"])
+def test_content_that_only_begins_like_a_page_is_accepted(head):
+    check_content("image/jpeg", head)
