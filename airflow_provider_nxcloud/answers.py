@@ -17,13 +17,12 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudUnavailableError,
     describe_code,
 )
-from airflow_provider_nxcloud.retries import parse_retry_after
+from airflow_provider_nxcloud.retries import TRY_AGAIN_STATUSES, parse_retry_after
 from airflow_provider_nxcloud.transport import network_cause
 
 #: More than this is no answer of NXCloud's, in bytes; theirs have some hundred.
 MAX_ANSWER_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-_OVERLOADED = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, timeout: floa
     """
     with response:
         status = response.status
-        if status >= 500 or status in _OVERLOADED:
+        if status >= 500 or status in TRY_AGAIN_STATUSES:
             raise question.error(
                 NxCloudUnavailableError,
                 f"NXCloud answered HTTP {status}; it may pass later",

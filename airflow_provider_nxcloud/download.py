@@ -23,7 +23,7 @@ from airflow_provider_nxcloud.exceptions import (
 )
 from airflow_provider_nxcloud.hosts import MediaHosts
 from airflow_provider_nxcloud.media import Media
-from airflow_provider_nxcloud.retries import parse_retry_after, retrying
+from airflow_provider_nxcloud.retries import TRY_AGAIN_STATUSES, parse_retry_after, retrying
 from airflow_provider_nxcloud.staging import StagedFile
 from airflow_provider_nxcloud.transport import Transport, network_cause
 
@@ -35,7 +35,6 @@ NOT_FOUND_GRACE = 3.0
 
 _CHUNK_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_OVERLOADED = frozenset({408, 425, 429})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15})\Z", re.ASCII)
 _LENGTH = re.compile(r"\d{1,15}\Z", re.ASCII)
 _ETAG_MD5 = re.compile(r'"?([0-9A-Fa-f]{32})"?\Z')
@@ -148,6 +147,8 @@ class _Download:
     ) -> None:
         self._downloader = downloader
         self._media: Media | None = media
+        # Kept apart from the answer, which is replaced when its URL expires.
+        self._mime_type = media.mime_type
         self._staged = staged
         self._refresh = refresh
         self._sha256 = sha256
@@ -169,19 +170,16 @@ class _Download:
                 headers["If-Range"] = self._validator
         with self._downloader.open(self._media.url, headers) as response:
             self._check_status(response)
-            check_content_type(self._media.mime_type, response.headers.get("Content-Type"))
+            check_content_type(self._mime_type, response.headers.get("Content-Type"))
             self._align(response)
             self._receive(response)
-            self._verify(
-                self._media.mime_type,
-                delimited=self._total is not None or getattr(response, "chunked", False),
-            )
+            self._verify(delimited=self._total is not None or getattr(response, "chunked", False))
 
     def _check_status(self, response: BaseHTTPResponse) -> None:
         status = response.status
         if status in (200, 206):
             return
-        if status < 500 and status not in _OVERLOADED:
+        if status < 500 and status not in TRY_AGAIN_STATUSES:
             self._media = None  # the URL is used up: the next attempt asks for a new one
         if status == 416:
             self._staged.restart()
@@ -247,7 +245,7 @@ class _Download:
     def _progress(self) -> str:
         return f" after {self._staged.size} of {'?' if self._total is None else self._total} bytes"
 
-    def _verify(self, mime_type: str | None, *, delimited: bool) -> None:
+    def _verify(self, *, delimited: bool) -> None:
         """
         Accept the staged bytes or forget them.
 
@@ -258,7 +256,7 @@ class _Download:
         try:
             if self._sha256 == staged.sha256:
                 return
-            check_content(mime_type, staged.head(HEAD_BYTES))
+            check_content(self._mime_type, staged.head(HEAD_BYTES))
             md5_matches = self._md5 == staged.md5 if self._md5 else None
             if self._sha256 and md5_matches:
                 raise NxCloudMediaRefusedError(

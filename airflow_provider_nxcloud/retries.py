@@ -28,6 +28,8 @@ from airflow_provider_nxcloud.http_date import parse_http_date
 
 log = logging.getLogger(__name__)
 
+#: HTTP statuses below 500 that ask to come again.
+TRY_AGAIN_STATUSES = frozenset({408, 425, 429})
 #: The longest wait a server may ask for, in seconds; asked for more, the policy gives up at once and leaves the
 #: waiting to Airflow's own retry, which holds no worker.
 MAX_RETRY_AFTER = 300.0

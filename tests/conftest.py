@@ -59,3 +59,12 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch):
 def destination(tmp_path: Path) -> Path:
     """A folder that does not exist yet."""
     return tmp_path / "out"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that takes every temporary file."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder

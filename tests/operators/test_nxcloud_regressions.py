@@ -29,8 +29,18 @@ def test_page_is_refused_by_the_declared_type_where_nxcloud_announces_none(
     sandbox, fetch, connect, no_backoff, destination
 ):
     connect(extra={"max_attempts": 1})
-    sandbox.inject("api.data", times=None, data={"mime_type": None})
+    sandbox.inject("api.data", times=None, mime_type=None)
     sandbox.inject("download.html", times=None)
+    with pytest.raises(NxCloudMediaFailedError, match="'text/html' where 'image/jpeg' was announced"):
+        fetch([{"media_id": "1000000001", "mime_type": "image/jpeg"}])
+    assert list(destination.iterdir()) == []
+
+
+def test_declared_type_still_counts_after_the_url_expired(sandbox, fetch, connect, no_backoff, destination):
+    connect(extra={"max_attempts": 2})
+    sandbox.inject("api.data", times=None, mime_type=None)
+    sandbox.inject("download.expired")
+    sandbox.inject("download.html")
     with pytest.raises(NxCloudMediaFailedError, match="'text/html' where 'image/jpeg' was announced"):
         fetch([{"media_id": "1000000001", "mime_type": "image/jpeg"}])
     assert list(destination.iterdir()) == []
