@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,13 +64,12 @@ class Answer:
     date: str | None
 
 
-def read_answer(response: BaseHTTPResponse, question: Question, *, timeout: float, signature: str) -> Answer:
+def read_answer(response: BaseHTTPResponse, question: Question, *, signature: str) -> Answer:
     """
     Read a response that has not been read yet.
 
     :param response: the response, its body unread.
     :param question: what was asked.
-    :param timeout: seconds the whole body may take.
     :param signature: the call's own, which an echo of it in the answer must not bring into a log.
     :return: the answer, whatever its code.
     :raises NxCloudUnavailableError: when it is none (overload, broken, too large, too slow): may pass.
@@ -92,7 +90,7 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, timeout: floa
                 "check host of the connection",
             )
         try:
-            answer = _parse(_read_body(response, question, timeout), response, question)
+            answer = _parse(_read_body(response, question), response, question)
         except NxCloudUnavailableError:
             if status < 400:
                 raise
@@ -122,8 +120,7 @@ def unwrap(answer: Answer, question: Question) -> dict[str, Any]:
     )
 
 
-def _read_body(response: BaseHTTPResponse, question: Question, timeout: float) -> bytes:
-    deadline = time.monotonic() + timeout
+def _read_body(response: BaseHTTPResponse, question: Question) -> bytes:
     body = bytearray()
     try:
         while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
@@ -132,8 +129,6 @@ def _read_body(response: BaseHTTPResponse, question: Question, timeout: float) -
                 raise question.error(
                     NxCloudUnavailableError, f"the answer is over {MAX_ANSWER_BYTES} bytes, so not NXCloud's"
                 )
-            if time.monotonic() > deadline:
-                raise question.error(NxCloudUnavailableError, f"the answer took over {timeout:g} s")
     except (HTTPError, OSError) as error:
         raise question.error(
             NxCloudUnavailableError, f"the answer broke off: {network_cause(error)}"

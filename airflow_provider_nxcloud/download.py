@@ -101,12 +101,13 @@ class Downloader:
         except _NotFoundError as error:
             raise NxCloudMediaGoneError(f"{error}; the file is gone and no retry can bring it") from error
 
-    def open(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
+    def open(self, url: str, headers: dict[str, str], *, until: float) -> BaseHTTPResponse:
         """
         Send the GET, following redirects to where a media may come from.
 
         :param url: the signed URL.
         :param headers: the request's headers.
+        :param until: when the last byte must have come, by :func:`time.monotonic`.
         :return: the response, its body unread, for the caller to close.
         :raises NxCloudDownloadError: when no response comes, or only redirects.
         :raises NxCloudMediaRefusedError: when a URL must not be followed.
@@ -114,7 +115,7 @@ class Downloader:
         came_from = None
         for _ in range(MAX_REDIRECTS + 1):
             self._hosts.check(url, came_from=came_from)
-            response = self._send(url, headers)
+            response = self._send(url, headers, until)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or not location:
                 return response
@@ -122,9 +123,9 @@ class Downloader:
             came_from, url = url, _resolve(url, location)
         raise NxCloudDownloadError(f"the download was redirected more than {MAX_REDIRECTS} times")
 
-    def _send(self, url: str, headers: dict[str, str]) -> BaseHTTPResponse:
+    def _send(self, url: str, headers: dict[str, str], until: float) -> BaseHTTPResponse:
         try:
-            return self._transport.send("GET", url, headers)
+            return self._transport.send("GET", url, headers, until=until)
         except (HTTPError, OSError) as error:  # OSError takes in requests' own
             raise NxCloudDownloadError(f"the download failed: {network_cause(error)}") from None
 
@@ -168,7 +169,7 @@ class _Download:
             headers["Range"] = f"bytes={self._staged.size}-"
             if self._validator:
                 headers["If-Range"] = self._validator
-        with self._downloader.open(self._media.url, headers) as response:
+        with self._downloader.open(self._media.url, headers, until=self._deadline) as response:
             self._check_status(response)
             check_content_type(self._mime_type, response.headers.get("Content-Type"))
             self._align(response)
@@ -233,8 +234,6 @@ class _Download:
                 self._staged.write(chunk)
                 if self._downloader.cancelled.is_set():
                     raise NxCloudCancelledError("the task was told to stop")
-                if time.monotonic() > self._deadline:
-                    raise NxCloudDownloadError(f"the download took too long{self._progress()}")
         except (HTTPError, ConnectionError, TimeoutError) as error:
             raise NxCloudDownloadError(
                 f"the download broke off{self._progress()}: {network_cause(error)}"

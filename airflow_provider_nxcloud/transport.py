@@ -16,6 +16,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
 from airflow_provider_nxcloud import __version__
 from airflow_provider_nxcloud.connection import ConnectionSettings
+from airflow_provider_nxcloud.deadline import bounded, deadline
 
 
 class _QueryFilter(logging.Filter):
@@ -70,7 +71,7 @@ class Transport:
         self.adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, until: float
     ) -> BaseHTTPResponse:
         """
         Send one request.
@@ -79,6 +80,8 @@ class Transport:
         :param url: where to.
         :param headers: the headers.
         :param body: the body, None for none.
+        :param until: when, by :func:`time.monotonic`, the last byte of the response must have come, however
+            steadily it drips: reading on raises :class:`TimeoutError` as urllib3's ``ReadTimeoutError``.
         :return: the response, its body unread, for the caller to close.
         :raises urllib3.exceptions.HTTPError: when no response comes.
         :raises OSError: when a CA bundle cannot be read.
@@ -87,17 +90,18 @@ class Transport:
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         route = self._routes.get(origin) or self._routes.setdefault(origin, self._route(origin))
-        return route.pool.urlopen(
-            method,
-            f"{route.prefix}{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
-            body=body,
-            headers={"User-Agent": USER_AGENT, **headers},
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
-            preload_content=False,
-            timeout=self._timeout,
-        )
+        with deadline(until):
+            return route.pool.urlopen(
+                method,
+                f"{route.prefix}{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
+                body=body,
+                headers={"User-Agent": USER_AGENT, **headers},
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                timeout=self._timeout,
+            )
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -110,6 +114,7 @@ class Transport:
         if not isinstance(pool, HTTPConnectionPool):
             raise requests.exceptions.InvalidSchema(f"no way to send HTTP to {origin}")
         self.adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]
+        pool.ConnectionCls = bounded(pool.ConnectionCls)
         whole_url = self.adapter.request_url(request, proxies) != request.path_url
         return _Route(pool, prefix=origin if whole_url else "")
 
@@ -146,7 +151,8 @@ def network_cause(error: BaseException) -> str:
     """
     cause: BaseException = error
     while True:
-        inner = cause.__cause__ or cause.__context__ or getattr(cause, "reason", None)
+        context = None if cause.__suppress_context__ else cause.__context__
+        inner = cause.__cause__ or context or getattr(cause, "reason", None)
         if not isinstance(inner, BaseException) or inner is cause:
             break
         cause = inner

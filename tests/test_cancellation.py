@@ -55,9 +55,11 @@ STUCK = {
     "download stalls": ("download.stall", {"at": 0.5}),
     "download hangs": ("download.hang", {}),
     "download drips": ("download.drip", {"interval": 0.2}),
+    "download drips headers": ("download.drip_head", {"interval": 0.2}),
     "download is asked to wait": ("download.status", {"status": 503, "retry_after": 60}),
     "API hangs": ("api.hang", {}),
     "API drips": ("api.drip", {"interval": 0.2}),
+    "API drips headers": ("api.drip_head", {"interval": 0.2}),
     "API asks to wait": ("api.status", {"status": 429, "retry_after": 60}),
 }
 

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -229,7 +230,9 @@ def test_send_adds_nothing_but_the_user_agent(start, tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(netrc))
     server, sender = start(), transport()
     for _ in range(2):
-        response = sender.send("GET", f"{server.url}/a%20b?x=%2F&y=1#part", {"X-Own": "1"})
+        response = sender.send(
+            "GET", f"{server.url}/a%20b?x=%2F&y=1#part", {"X-Own": "1"}, until=time.monotonic() + 5
+        )
         assert response.read() == ANSWER
     for method, path, headers in server.asked:
         assert (method, path) == ("GET", "/a%20b?x=%2F&y=1")
@@ -239,26 +242,40 @@ def test_send_adds_nothing_but_the_user_agent(start, tmp_path, monkeypatch):
 
 def test_send_follows_no_redirect_and_never_retries(sandbox):
     sandbox.inject("api.redirect", location="/elsewhere")
-    assert transport().send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}").status == 302
+    assert (
+        transport()
+        .send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}", until=time.monotonic() + 5)
+        .status
+        == 302
+    )
     sandbox.inject("api.status", status=503, retry_after=0)
-    assert transport().send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}").status == 503
+    assert (
+        transport()
+        .send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}", until=time.monotonic() + 5)
+        .status
+        == 503
+    )
     sandbox.inject("api.reset", times=None)
     with pytest.raises(urllib3.exceptions.HTTPError):
-        transport().send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}")
+        transport().send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}", until=time.monotonic() + 5)
     assert len(sandbox.requests) == 3
 
 
 def test_send_times_out_after_the_timeout_of_the_connection(sandbox):
     sandbox.inject("api.hang")
     with pytest.raises(urllib3.exceptions.HTTPError) as caught:
-        transport(timeout=0.1).send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}")
+        transport(timeout=0.1).send(
+            "POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}", until=time.monotonic() + 5
+        )
     assert "timed out" in network_cause(caught.value)
 
 
 def test_send_keeps_the_connection_for_the_next_request(sandbox):
     sender, addresses = transport(), set()
     for _ in range(3):
-        response = sender.send("POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}")
+        response = sender.send(
+            "POST", f"{sandbox.base_url}/api/wa/getMedia", {}, b"{}", until=time.monotonic() + 5
+        )
         addresses.add(response.connection.sock.getsockname() if response.connection else None)
         response.read()
         response.release_conn()
@@ -267,7 +284,9 @@ def test_send_keeps_the_connection_for_the_next_request(sandbox):
 
 def test_send_logs_no_query_at_debug(start, caplog):
     caplog.set_level(logging.DEBUG)
-    transport().send("GET", f"{start().url}/a?Expires=1&Signature=canary", {}).read()
+    transport().send(
+        "GET", f"{start().url}/a?Expires=1&Signature=canary", {}, until=time.monotonic() + 5
+    ).read()
     said = caplog.text + "".join(str(vars(record)) for record in caplog.records)
     assert "canary" not in said
 
@@ -302,7 +321,10 @@ def test_network_cause_of_real_failures_shows_no_url(sandbox):
     url = f"{sandbox.base_url}/media/1?Signature=canary"
     sandbox.inject("download.reset", times=None)
     causes = []
-    for send in (lambda: transport().send("GET", url, {}), lambda: requests.get(url, timeout=5)):
+    for send in (
+        lambda: transport().send("GET", url, {}, until=time.monotonic() + 5),
+        lambda: requests.get(url, timeout=5),
+    ):
         with pytest.raises((urllib3.exceptions.HTTPError, OSError)) as caught:
             send()
         causes.append(network_cause(caught.value))

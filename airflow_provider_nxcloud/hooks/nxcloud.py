@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 #: Connections to the API kept open; more callers than that wait for no one, they only connect anew.
 API_CONNECTIONS = 256
+#: A call may take this many times the connection's ``timeout`` in all, so that an answer that drips ends too.
+ANSWER_TIMEOUTS = 2
 #: An ID that NXCloud never gives, for a read-only question whose answer proves the connection.
 _PROBE_MEDIA_ID = "0"
 _BODY_PARAMETER_MISSING = 9000
@@ -245,14 +247,15 @@ class NxCloudHook(BaseHook):
     def _post(self, question: Question, body: bytes) -> Answer:
         settings = self.settings
         url = f"{settings.base_url}/api/wa/{question.action}"
+        until = time.monotonic() + ANSWER_TIMEOUTS * settings.timeout
         headers = {"Content-Type": "application/json", **self._auth.headers(question.action, body)}
         try:
-            response = self._transport.send("POST", url, headers, body)
+            response = self._transport.send("POST", url, headers, body, until=until)
         except (HTTPError, OSError) as error:  # OSError takes in requests' own
             raise question.error(
                 NxCloudUnavailableError, f"NXCloud cannot be reached: {network_cause(error)}"
             ) from None
-        return read_answer(response, question, timeout=settings.timeout, signature=headers["sign"])
+        return read_answer(response, question, signature=headers["sign"])
 
 
 @contextmanager

@@ -21,6 +21,7 @@ def common_faults(kind: str) -> FaultTable:
         (html, True),
         (hang, False),
         (drip, False),
+        (drip_head, False),
         (redirect, False),
     ):
         table.add(f"{kind}.{act.__name__}", heals=heals)(act)
@@ -53,6 +54,13 @@ def drip(exchange: Exchange, *, interval: float = 1.0) -> Reply:
     """Send the body one byte at a time, one each interval (seconds)."""
     reply = exchange.answer()
     reply.pace = interval
+    return reply
+
+
+def drip_head(exchange: Exchange, *, interval: float = 1.0) -> Reply:
+    """Send the status line and the headers one byte at a time, one each interval (seconds)."""
+    reply = exchange.answer()
+    reply.head_pace = interval
     return reply
 
 

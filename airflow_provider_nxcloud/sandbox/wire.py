@@ -103,6 +103,7 @@ class Reply:
     :param body: the body; an iterable of pieces goes out as they come and needs ``framing="chunked"``.
     :param framing: what delimits the body: its length, chunks, or the end of the connection.
     :param head: False sends no byte at all.
+    :param head_pace: seconds before each byte of status line and headers; 0 sends without a pause.
     :param stop_at: send only so many bytes of the body; None is all.
     :param pace: seconds before each byte of the body; 0 sends without a pause.
     :param hold: seconds to stay silent after the last byte, before ``ending``.
@@ -114,6 +115,7 @@ class Reply:
     body: bytes | memoryview | Iterable[bytes] = b""
     framing: Literal["length", "chunked", "close"] = "length"
     head: bool = True
+    head_pace: float = 0.0
     stop_at: int | None = None
     pace: float = 0.0
     hold: float = 0.0
@@ -193,6 +195,11 @@ def send_reply(
     close = request is None or not request.keep_alive or reply.framing == "close"
     if reply.head:
         head = _head(reply, now, close=close)
+        if reply.head_pace:
+            for byte in head:
+                wait(reply.head_pace)
+                connection.sendall(bytes([byte]))
+            head = b""
         if request is not None and request.method == "HEAD":
             connection.sendall(head)
         else:

@@ -41,7 +41,10 @@ TRANSIENT = {
     "reset": Fault("api.reset", {}, "cannot be reached: Connection reset by peer"),
     "reset after headers": Fault("api.reset_after_headers", {}, "broke off: Connection reset by peer"),
     "hang": Fault("api.hang", {}, "cannot be reached: timed out"),
-    "drip": Fault("api.drip", {"interval": 0.02}, "the answer took over 0.25 s"),
+    "drip": Fault("api.drip", {"interval": 0.02}, "the answer broke off: it took too long in all"),
+    "drip of headers": Fault(
+        "api.drip_head", {"interval": 0.02}, "cannot be reached: it took too long in all"
+    ),
     "html": Fault("api.html", {}, "not JSON but .* of 'text/html"),
     "broken json": Fault("api.broken_json", {}, "not JSON but"),
     "empty": Fault("api.empty", {}, "not JSON but 0 bytes"),
@@ -86,7 +89,7 @@ PERMANENT = {
 @pytest.fixture
 def impatient(connect: Callable[..., None], request: pytest.FixtureRequest) -> None:
     """Wait long for nothing but where the test is about that."""
-    waits = {"hang", "drip", "stall at 0 %", "stall at 50 %"} & set(
+    waits = {"hang", "drip", "drip of headers", "stall at 0 %", "stall at 50 %"} & set(
         request.node.callspec.id.split("-") if hasattr(request.node, "callspec") else ()
     )
     connect(extra={"timeout": 0.25 if waits else 5, "max_attempts": ATTEMPTS})

@@ -216,14 +216,21 @@ def test_retry_after_of_a_store_is_waited_for(sandbox, photo, fetch, target):
     assert 1 <= second.at - first.at < 4
 
 
-def test_drip_ends_at_the_deadline(sandbox, photo, fetch, kept, connect):
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("download.drip", "the download broke off after .* of 1500000 bytes: it took too long in all"),
+        ("download.drip_head", "the download failed: it took too long in all"),
+    ],
+)
+def test_drip_ends_at_the_deadline(fault, says, sandbox, photo, fetch, kept, connect):
     connect(extra={"timeout": 0.1})
-    sandbox.inject("download.drip", times=None, interval=0.03)
+    sandbox.inject(fault, times=None, interval=0.03)
 
     run = fetch([photo.media_id])
 
     assert type(run.error) is NxCloudMediaFailedError
-    assert re.search("'photo-1': the download took too long after .* of 1500000 bytes", run.record["error"])
+    assert re.search(f"'photo-1': {says}", run.record["error"])
     kept()
 
 

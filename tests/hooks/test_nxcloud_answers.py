@@ -57,7 +57,8 @@ FAULT_ROWS = [
     ("api.broken_json", {}, NxCloudUnavailableError, ATTEMPTS, "not JSON"),
     ("api.huge", {}, NxCloudUnavailableError, ATTEMPTS, "over 1048576 bytes"),
     ("api.hang", {}, NxCloudUnavailableError, ATTEMPTS, "timed out"),
-    ("api.drip", {"interval": 0.05}, NxCloudUnavailableError, ATTEMPTS, "took over"),
+    ("api.drip", {"interval": 0.05}, NxCloudUnavailableError, ATTEMPTS, "took too long in all"),
+    ("api.drip_head", {"interval": 0.05}, NxCloudUnavailableError, ATTEMPTS, "took too long in all"),
     ("api.redirect", {"location": "/elsewhere"}, NxCloudRequestError, 1, "redirect"),
     *[
         ("api.shape", {"value": value}, NxCloudUnavailableError, ATTEMPTS, "documented shape")

@@ -79,6 +79,24 @@ def test_hang_sends_nothing_then_closes(client, sandbox, kind):
 
 
 @both
+def test_drip_head_sends_a_byte_of_the_head_each_interval(client, sandbox, kind):
+    body = client.body("photo")
+    api_call = ("POST", "/api/wa/getMedia", body, client.signed(body))
+    request = api_call if kind == "api" else ("GET", client.target())
+    sandbox.inject(f"{kind}.drip_head", interval=0.03)
+    connection = http.client.HTTPConnection(client.address, timeout=5)
+    connection.request(*request)
+    started = time.monotonic()
+
+    assert connection.sock.recv(4) == b"H"
+    assert connection.sock.recv(4) == b"T"
+
+    elapsed = time.monotonic() - started
+    connection.close()
+    assert 0.06 <= elapsed < 2
+
+
+@both
 def test_drip_sends_a_byte_each_interval(client, sandbox, kind):
     body = client.body("photo")
     api_call = ("POST", "/api/wa/getMedia", body, client.signed(body))
