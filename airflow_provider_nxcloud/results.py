@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,12 +17,13 @@ from airflow_provider_nxcloud.exceptions import (
 )
 from airflow_provider_nxcloud.storage import Storage
 from airflow_provider_nxcloud.transfer import Result
+from airflow_provider_nxcloud.workers import run_in_passing
 
 log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
-#: Seconds; Airflow kills a task five seconds after it was told to stop.
-_MOMENT = 1.5
+#: Seconds for writing a manifest while another error is on its way.
+_MOMENT = 1.0
 
 
 class Manifest:
@@ -80,9 +80,7 @@ class Manifest:
             except Exception:
                 log.exception("The manifest %r was not written", self.uri)
 
-        writer = threading.Thread(target=write, name="nxcloud-manifest", daemon=True)
-        writer.start()
-        writer.join(_MOMENT)
+        run_in_passing(write, seconds=_MOMENT)
 
     def close(self) -> None:
         """Remove what is staged."""

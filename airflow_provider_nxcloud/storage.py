@@ -23,9 +23,11 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudStorageError,
 )
 from airflow_provider_nxcloud.staging import StagedFile, make_staging_folder
+from airflow_provider_nxcloud.workers import run_in_passing
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+    from fsspec.spec import AbstractBufferedFile
 
 #: What is sent to an object store at once, in bytes: the least that S3 takes as a part. fsspec's own default of
 #: 50 MB, times the workers, is what fills memory.
@@ -33,6 +35,8 @@ BLOCK_SIZE = 5 * 1024 * 1024
 #: How many uploads of more than a block run at once, each holding about three blocks in memory.
 LARGE_UPLOADS = 4
 _CHUNK_BYTES = 256 * 1024
+#: Seconds for aborting uploads that hang when the task is stopped.
+_ABORT_SECONDS = 0.75
 
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?\Z", re.ASCII)
 
@@ -172,6 +176,7 @@ class ObjectStorage(Storage):
         self._write_kwargs = write_kwargs
         self._fs = self._filesystem()
         self._large_uploads = threading.BoundedSemaphore(LARGE_UPLOADS)
+        self._under_way: set[AbstractBufferedFile] = set()
         super().__init__(Path(tempfile.gettempdir()))
 
     def uri(self, name: str) -> str:
@@ -204,23 +209,34 @@ class ObjectStorage(Storage):
         with self._large_uploads if staged.size > BLOCK_SIZE else nullcontext():
             self._upload(name, staged, options, stop or threading.Event())
 
+    def close(self) -> None:
+        """Remove everything staged, and abort the uploads in which threads of a stopped task still hang."""
+
+        def abort() -> None:
+            for upload in list(self._under_way):
+                _abort(upload)
+
+        if self._under_way:
+            run_in_passing(abort, seconds=_ABORT_SECONDS)
+        super().close()
+
     def _upload(
         self, name: str, staged: StagedFile, options: Mapping[str, Any], stop: threading.Event
     ) -> None:
         try:
-            target = self._fs.open(f"{self._path}/{name}", "wb", block_size=BLOCK_SIZE, **options)
+            upload = self._fs.open(f"{self._path}/{name}", "wb", block_size=BLOCK_SIZE, **options)
+            self._under_way.add(upload)
             try:
                 for chunk in staged.chunks(_CHUNK_BYTES):
                     if stop.is_set():
                         raise NxCloudCancelledError("the task was told to stop")
-                    target.write(chunk)
-                target.close()
+                    upload.write(chunk)
+                upload.close()
             except BaseException:
-                # Closing a half-written file would commit it, and garbage collection closes.
-                target.closed = True
-                with suppress(Exception):
-                    target.discard()
+                _abort(upload)
                 raise
+            finally:
+                self._under_way.discard(upload)
         except NxCloudCancelledError:
             raise
         except Exception as error:
@@ -240,6 +256,13 @@ class ObjectStorage(Storage):
                 f"destination {self.uri('')!r} cannot be used: {_cause(error)}; is the provider that brings "
                 f"{self._scheme}:// installed, and the storage connection complete?"
             ) from error
+
+
+def _abort(upload: AbstractBufferedFile) -> None:
+    # Closing a half-written file would commit it, and garbage collection closes.
+    upload.closed = True
+    with suppress(Exception):
+        upload.discard()
 
 
 def storage_error(what: str, uri: str, error: Exception) -> NxCloudStorageError:

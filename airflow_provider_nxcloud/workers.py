@@ -11,7 +11,8 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Seconds that threads which were told to stop are waited for.
+#: Seconds that threads which were told to stop are waited for. Airflow kills a task five seconds after it was
+#: told to stop, and there is more to be done in them.
 _FAREWELL = 0.75
 
 
@@ -73,6 +74,18 @@ def run_in_threads(
     finally:
         stop.set()
         _take_leave_of(workers)
+
+
+def run_in_passing(work: Callable[[], object], *, seconds: float) -> None:
+    """
+    Do something on the way out, if it takes a moment only.
+
+    :param work: what to do; it must not raise, and goes on in a daemon thread when it takes longer.
+    :param seconds: how long to wait for it.
+    """
+    thread = threading.Thread(target=work, name="nxcloud-in-passing", daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def _take_leave_of(workers: Iterable[threading.Thread]) -> None:

@@ -34,6 +34,9 @@ class RecordingProxy(ThreadingHTTPServer):
         self.upstream = port
         self.requests: list[Recorded] = []
         self._refused: re.Pattern[str] | None = None
+        self._held: re.Pattern[str] | None = None
+        self.holds = threading.Event()
+        self._go_on = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def refuse(self, pattern: str) -> None:
@@ -43,10 +46,23 @@ class RecordingProxy(ThreadingHTTPServer):
     def is_refused(self, method: str, target: str) -> bool:
         return self._refused is not None and self._refused.search(f"{method} {target}") is not None
 
+    def hold(self, pattern: str) -> None:
+        """Let requests whose "METHOD target" matches hang until the next reset; ``holds`` tells when one does."""
+        self._go_on.clear()
+        self._held = re.compile(pattern)
+
+    def pause(self, method: str, target: str) -> None:
+        """Hang if the request is one to hold."""
+        if self._held is not None and self._held.search(f"{method} {target}"):
+            self.holds.set()
+            self._go_on.wait()
+
     def reset(self) -> None:
         """Forget what was recorded and forward everything again."""
         self.requests.clear()
-        self._refused = None
+        self._refused = self._held = None
+        self.holds.clear()
+        self._go_on.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -57,6 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         body = self._read_body()
         self.server.requests.append(Recorded(self.command, self.path, len(body)))
+        self.server.pause(self.command, self.path)
         if self.server.is_refused(self.command, self.path):
             self._reply(403, [("Content-Type", "text/plain")], b"refused by the test")
             return

@@ -6,13 +6,16 @@ import gc
 import json
 import random
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 from stores import RcloneStore
 
-from airflow_provider_nxcloud.exceptions import NxCloudInputError, NxCloudStorageError
+from airflow_provider_nxcloud.exceptions import NxCloudCancelledError, NxCloudInputError, NxCloudStorageError
+from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_backoff")]
 
@@ -188,6 +191,37 @@ def test_upload_that_cannot_even_be_aborted_is_never_completed(older, store, pre
     assert [request for request in store.proxy.requests if request.method in ("PUT", "POST")] == []
     stored = store.get(key)
     assert (stored and stored.content) == (OLDER if older else None)
+
+
+@pytest.mark.parametrize("media_id", [PHOTO, "film"])
+def test_upload_that_hangs_when_the_task_is_stopped_is_aborted(
+    media_id, store, prefix, sandbox, film, temporary
+):
+    operator = NxCloudGetMediaOperator(
+        task_id="fetch",
+        media_ids=[media_id],
+        destination=f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}",
+        manifest=f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/manifest.jsonl",
+    )
+    store.proxy.hold(store.single if media_id == PHOTO else store.part)
+    killed_at = []
+
+    def kill() -> None:
+        assert store.proxy.holds.wait(30)
+        killed_at.append(time.monotonic())
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(NxCloudCancelledError):
+        operator.execute(context={})
+    took = time.monotonic() - killed_at[0]
+    killer.join()
+
+    assert took < 3
+    assert store.get(f"{prefix}/film.mp4") is None
+    assert store.unfinished_uploads() == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_unknown_storage_connection_is_named_before_any_call(store, fetch, sandbox):
