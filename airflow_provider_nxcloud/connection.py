@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
 from airflow_provider_nxcloud.base_url import build_base_url, parse_port, parse_scheme
-from airflow_provider_nxcloud.exceptions import NxCloudInputError
+from airflow_provider_nxcloud.exceptions import NxCloudConnectionNotFoundError, NxCloudInputError
 from airflow_provider_nxcloud.extra_fields import EXTRA_FIELDS, parse_phone
 
 if TYPE_CHECKING:
@@ -112,6 +115,23 @@ class ConnectionSettings:
                 secrets |= {password, unquote(password)}
         for secret in secrets:
             mask_secret(secret)
+
+
+@contextmanager
+def named_connection(conn_id: str) -> Iterator[None]:
+    """
+    Say of a connection that does not exist what to do about it.
+
+    :param conn_id: the connection that is looked up inside.
+    :raises NxCloudConnectionNotFoundError: when it is not there.
+    """
+    try:
+        yield
+    except AirflowNotFoundException as error:
+        raise NxCloudConnectionNotFoundError(
+            f"connection {conn_id!r} is not defined; create it with type NXCloud, or name another in "
+            "nxcloud_conn_id"
+        ) from error
 
 
 def clean_phone(value: object, where: str) -> str:

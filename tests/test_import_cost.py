@@ -62,6 +62,14 @@ def test_dag_file_imports_of_this_provider_nothing_but_operator_and_sensor(added
     }
 
 
+def test_trigger_brings_no_http_library_into_the_event_loop():
+    added = modules_added(
+        "import airflow_provider_nxcloud.triggers.nxcloud", after="import airflow.triggers.base"
+    )
+    assert "airflow_provider_nxcloud.looks" in added
+    assert packages(added) & HEAVY == set()
+
+
 def test_provider_info_imports_no_airflow_and_nothing_heavy():
     added = modules_added(
         "from airflow_provider_nxcloud.get_provider_info import get_provider_info; get_provider_info()"

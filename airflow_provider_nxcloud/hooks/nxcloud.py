@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
 import requests
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.answers import Answer, Question, read_answer, unwrap
 from airflow_provider_nxcloud.auth import TIMESTAMP_EXPIRED, NxCloudAuth
-from airflow_provider_nxcloud.connection import ConnectionSettings
+from airflow_provider_nxcloud.connection import ConnectionSettings, named_connection
 from airflow_provider_nxcloud.connection_form import get_connection_form_widgets, get_ui_field_behaviour
 from airflow_provider_nxcloud.exceptions import (
-    NxCloudConnectionNotFoundError,
     NxCloudInputError,
     NxCloudMediaNotReadyError,
     NxCloudRequestError,
@@ -256,23 +254,6 @@ class NxCloudHook(BaseHook):
                 NxCloudUnavailableError, f"NXCloud cannot be reached: {network_cause(error)}"
             ) from None
         return read_answer(response, question, signature=headers["sign"])
-
-
-@contextmanager
-def named_connection(conn_id: str) -> Iterator[None]:
-    """
-    Say of a connection that does not exist what to do about it.
-
-    :param conn_id: the connection that is looked up inside.
-    :raises NxCloudConnectionNotFoundError: when it is not there.
-    """
-    try:
-        yield
-    except AirflowNotFoundException as error:
-        raise NxCloudConnectionNotFoundError(
-            f"connection {conn_id!r} is not defined; create it with type NXCloud, or name another in "
-            "nxcloud_conn_id"
-        ) from error
 
 
 def _raise_if_wrong(answer: Answer, question: Question) -> None:

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
 
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_nxcloud.connection import ConnectionSettings
 from airflow_provider_nxcloud.exceptions import NxCloudError
-from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook, named_connection
-
-T = TypeVar("T")
-
-#: All triggers of a triggerer share these threads, so that no call blocks its event loop and NXCloud sees a
-#: bounded number of questions at once.
-_THREADS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="trigger-nxcloud")
+from airflow_provider_nxcloud.looks import AT_ONCE, Look, Looks
 
 
 class NxCloudMediaTrigger(BaseTrigger):
@@ -68,33 +58,42 @@ class NxCloudMediaTrigger(BaseTrigger):
         :return: yields one event: ``{"status": "success", "media_ids": [...]}``, or, when waiting can never
             help, ``{"status": "error", "message": "...", "error": "<class of the error>"}``.
         """
-        hook = NxCloudHook(self.nxcloud_conn_id, self.business_phone)
         try:
-            with named_connection(self.nxcloud_conn_id):
-                connection = await get_async_connection(self.nxcloud_conn_id)
-            hook.settings = ConnectionSettings.from_connection(connection, business_phone=self.business_phone)
-            await _in_thread(hook.settings.mask_secrets)
-            session = await _in_thread(hook.get_conn)
-            try:
-                await self._wait(hook)
-            finally:
-                session.close()
+            looks = Looks.of_this_loop()
+            hook = await looks.hook(self.nxcloud_conn_id, self.business_phone)
+            missing = {looks.look(hook, media_id): 0 for media_id in self.media_ids}
+            count = None
+            while missing := await _look(missing):
+                if (
+                    len(missing) != count
+                ):  # thousands of triggers that say the same again and again cost a lot
+                    count = len(missing)
+                    self.log.info("%d of %d media not available yet", count, len(self.media_ids))
+                await asyncio.sleep(self.poke_interval * random.uniform(0.9, 1.1))  # noqa: S311
         except NxCloudError as error:
             yield TriggerEvent({"status": "error", "message": str(error), "error": type(error).__name__})
         else:
             yield TriggerEvent({"status": "success", "media_ids": self.media_ids})
 
-    async def _wait(self, hook: NxCloudHook) -> None:
-        missing = self.media_ids
-        while True:
-            looks = (_in_thread(partial(hook.is_available, media_id)) for media_id in missing)
-            available = await asyncio.gather(*looks)
-            missing = [media_id for media_id, there in zip(missing, available, strict=True) if not there]
-            if not missing:
-                return
-            self.log.info("%d of %d media not available yet", len(missing), len(self.media_ids))
-            await asyncio.sleep(self.poke_interval * random.uniform(0.9, 1.1))  # noqa: S311
 
+async def _look(missing: Mapping[Look, int]) -> dict[Look, int]:
+    """Look at each media, a few at a time so that other triggers get their turn, and return what is missing."""
+    todo = iter(missing.items())
+    still_missing = {}
 
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    async def look_at_some() -> None:
+        for look, seen in todo:
+            available, number = await look.available(seen)
+            if not available:
+                still_missing[look] = number
+
+    if len(missing) <= 1:  # thousands of triggers wait for one media each, and a task costs
+        await look_at_some()
+        return still_missing
+    some = [asyncio.ensure_future(look_at_some()) for _ in range(min(AT_ONCE, len(missing)))]
+    try:
+        await asyncio.gather(*some)
+    finally:
+        for each in some:
+            each.cancel()
+    return still_missing

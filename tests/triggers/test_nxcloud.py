@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import time
 
 import psutil
 import pytest
-import requests
+from airflow.providers.common.compat.sdk import Connection
 from waiting import first_event, rebuilt
 
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
@@ -169,16 +170,136 @@ def eventually(condition, seconds: float = 10) -> bool:
     return condition()
 
 
-@pytest.fixture
-def closed(monkeypatch) -> list[requests.Session]:
-    """The sessions that were closed on purpose, not by the garbage collector's grace."""
-    sessions: list[requests.Session] = []
-    close = requests.Session.close
-    monkeypatch.setattr(requests.Session, "close", lambda self: (sessions.append(self), close(self)))
-    return sessions
+def add_photos(sandbox: NxCloudSandbox, count: int) -> list[str]:
+    return [sandbox.add_media(b"photo", "image/jpeg", media_id=f"photo-{n}").media_id for n in range(count)]
 
 
-def test_cancelled_trigger_closes_its_connections(sandbox, closed):
+def test_waits_for_the_same_media_share_their_calls(sandbox):
+    sandbox.media[IDS[1]].available_after_calls = 1
+
+    async def crowd():
+        return await asyncio.gather(*(first_event(make(poke_interval=0.5)) for _ in range(100)))
+
+    assert {event.payload["status"] for event in asyncio.run(crowd())} == {"success"}
+    assert [len(sandbox.calls(media_id)) for media_id in IDS] == [1, 2, 1]
+
+
+def test_wait_that_begins_later_asks_no_more_often_than_one_alone(sandbox):
+    sandbox.media[IDS[0]].available_after_calls = 4
+
+    async def one_after_the_other():
+        first = asyncio.ensure_future(first_event(make(IDS[:1], poke_interval=0.4)))
+        await asyncio.sleep(0.2)
+        return await asyncio.gather(first, first_event(make(IDS[:1], poke_interval=0.4)))
+
+    assert {event.payload["status"] for event in asyncio.run(one_after_the_other())} == {"success"}
+    asked = [call.at for call in sandbox.calls()]
+    assert len(asked) == 5
+    assert all(later - earlier > 0.35 for earlier, later in itertools.pairwise(asked))
+
+
+@pytest.mark.parametrize(
+    ("other", "outcome"),
+    [({"business_phone": "8613800138001"}, "error"), ({"conn_id": "other"}, "error"), ({}, "success")],
+)
+def test_only_equal_connections_share(sandbox, monkeypatch, other, outcome):
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({**sandbox.connection, "password": "wrong"}))
+
+    async def both():
+        return await asyncio.gather(first_event(make()), first_event(make(**other)))
+
+    good, event = asyncio.run(both())
+    assert (good.payload["status"], event.payload["status"]) == ("success", outcome)
+
+
+def test_changed_connection_holds_for_the_next_trigger(sandbox, connect):
+    sandbox.media[IDS[0]].available_after_calls = NEVER
+
+    async def change_midway():
+        waiting = asyncio.ensure_future(first_event(make(IDS[:1])))
+        await asyncio.to_thread(eventually, lambda: len(sandbox.calls()) > 2)
+        connect(password="wrong")
+        event = await first_event(make(IDS[:1]))
+        assert not waiting.done()
+        waiting.cancel()
+        return event
+
+    assert asyncio.run(change_midway()).payload["error"] == "NxCloudCredentialsError"
+
+
+def test_connection_is_looked_up_once_for_all_that_start_together(sandbox, monkeypatch):
+    lookups = []
+
+    async def get_connection(conn_id):
+        lookups.append(conn_id)
+        await asyncio.sleep(0.2)
+        return Connection.from_json(sandbox.connection_json, conn_id=conn_id)
+
+    monkeypatch.setattr("airflow_provider_nxcloud.looks.get_async_connection", get_connection)
+
+    async def crowd():
+        first = asyncio.ensure_future(first_event(make()))
+        rest = [asyncio.ensure_future(first_event(make())) for _ in range(50)]
+        await asyncio.sleep(0.1)
+        first.cancel()
+        return await asyncio.gather(*rest)
+
+    assert {event.payload["status"] for event in asyncio.run(crowd())} == {"success"}
+    assert lookups == [CONN]
+
+
+def test_cancelled_trigger_takes_no_answer_from_another(sandbox):
+    sandbox.api_latency = 0.3
+
+    async def cancel_one():
+        cancelled, other = (asyncio.ensure_future(first_event(make())) for _ in range(2))
+        await asyncio.to_thread(eventually, lambda: len(sandbox.calls()) == 3)
+        cancelled.cancel()
+        return await other
+
+    assert asyncio.run(cancel_one()).payload["status"] == "success"
+    assert len(sandbox.calls()) <= 6
+
+
+def test_cancelled_triggers_ask_nothing_more(sandbox):
+    ids = add_photos(sandbox, 200)
+    sandbox.api_latency = 0.2
+
+    async def cancel_all():
+        crowd = [asyncio.ensure_future(first_event(make(ids[n : n + 10]))) for n in range(0, 200, 10)]
+        await asyncio.to_thread(eventually, lambda: len(sandbox.calls()) >= 16)
+        for each in crowd:
+            each.cancel()
+        await asyncio.wait(crowd)
+
+    asyncio.run(cancel_all())
+    assert len(sandbox.calls()) <= 32
+
+
+def test_trigger_with_many_media_leaves_others_their_turn(sandbox):
+    ids = add_photos(sandbox, 500)
+    sandbox.api_latency = 0.02
+
+    async def both():
+        many = asyncio.ensure_future(first_event(make(ids)))
+        await asyncio.to_thread(eventually, lambda: len(sandbox.calls()) >= 16)
+        await first_event(make(IDS[:1]))
+        return len(sandbox.calls()), await many
+
+    asked, event = asyncio.run(both())
+    assert event.payload["status"] == "success"
+    assert asked < 100
+
+
+def test_credentials_that_are_wrong_stop_the_look_at_many_media(sandbox):
+    ids = add_photos(sandbox, 500)
+    sandbox.inject("api.code", code=1003, times=None)
+
+    assert run(make(ids))["error"] == "NxCloudCredentialsError"
+    assert len(sandbox.calls()) <= 2 * 16
+
+
+def test_cancelled_trigger_closes_its_connections(sandbox):
     sandbox.media[IDS[0]].available_after_calls = NEVER
 
     async def cancel_midway():
@@ -191,20 +312,20 @@ def test_cancelled_trigger_closes_its_connections(sandbox, closed):
             await task
 
     asyncio.run(cancel_midway())
-    assert len(closed) == 1
     assert eventually(lambda: open_connections(sandbox) == 0)
 
 
-def test_many_triggers_share_a_bounded_pool_and_leave_nothing_open(sandbox, closed):
+def test_many_triggers_share_a_bounded_pool_and_leave_nothing_open(sandbox):
     sandbox.api_latency = 0.1
 
+    ids = add_photos(sandbox, 180)
+
     async def crowd():
-        return await asyncio.gather(*(first_event(make(), 120) for _ in range(60)))
+        return await asyncio.gather(*(first_event(make(ids[n : n + 3]), 120) for n in range(0, 180, 3)))
 
     assert {event.payload["status"] for event in asyncio.run(crowd())} == {"success"}
     arrivals = sorted(call.at for call in sandbox.calls())
     assert len(arrivals) == 180
-    assert len(closed) == 60
     # Whoever asks waits 0.1 s for the answer, so 17 questions within that time come from 17 at once.
     assert all(later - earlier > 0.095 for earlier, later in zip(arrivals, arrivals[16:], strict=False))
     assert eventually(lambda: open_connections(sandbox) == 0)
@@ -224,9 +345,11 @@ def test_event_loop_goes_on_while_calls_wait(sandbox):
             ticked.set()
             await asyncio.sleep(0.001)
 
+    ids = add_photos(sandbox, 30)
+
     async def crowd():
         ticker = asyncio.ensure_future(tick())
-        events = await asyncio.gather(*(first_event(make(), 60) for _ in range(10)))
+        events = await asyncio.gather(*(first_event(make(ids[n : n + 3]), 60) for n in range(0, 30, 3)))
         ticker.cancel()
         return events
 
