@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         **{kind: [_modules(kind)] for kind in ("hooks", "operators", "sensors", "triggers")},
+        "extra-links": ["airflow_provider_nxcloud.links.NxCloudDestinationLink"],
         "connection-types": [
             {
                 "connection-type": "nxcloud",

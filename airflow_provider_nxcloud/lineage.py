@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,24 +11,22 @@ from airflow.providers.common.compat.sdk import Asset
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-Record = Mapping[str, Any]
-
 
 def add_outlet_metadata(
-    context: Any, outlets: Iterable[object], records: Iterable[Record], manifest: str | None
+    context: Any, outlets: Iterable[object], counts: Mapping[str, int], manifest: str | None
 ) -> None:
     """
     Give the asset events of the declared outlets the counts and bytes of the transfer.
 
     :param context: Airflow's context; one without outlet events, as in a unit test, is left alone.
     :param outlets: the task's outlets; only assets get metadata.
-    :param records: the result records.
+    :param counts: media stored, skipped and failed, and bytes.
     :param manifest: where the records were written, None when nowhere.
     """
     events = context.get("outlet_events")
     if events is None:
         return
-    extra = _summary(records)
+    extra: dict[str, Any] = dict(counts)
     if manifest is not None:
         extra["manifest"] = manifest
     for outlet in outlets:
@@ -37,12 +34,12 @@ def add_outlet_metadata(
             events[outlet].extra.update(extra)
 
 
-def operator_lineage(destination: str, records: Iterable[Record]) -> OperatorLineage:
+def operator_lineage(destination: str, counts: Mapping[str, int]) -> OperatorLineage:
     """
     Describe a transfer to OpenLineage.
 
     :param destination: the URI of the destination.
-    :param records: the result records.
+    :param counts: media stored, skipped and failed, and bytes.
     :return: NXCloud as input and the destination, with the bytes and files stored now, as output.
     """
     from airflow.providers.common.compat.openlineage.facet import (
@@ -52,7 +49,6 @@ def operator_lineage(destination: str, records: Iterable[Record]) -> OperatorLin
     )
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    counts = _summary(records)
     place = urlsplit(destination)
     host = place.netloc.rpartition("@")[2]
     return OperatorLineage(
@@ -69,11 +65,3 @@ def operator_lineage(destination: str, records: Iterable[Record]) -> OperatorLin
             )
         ],
     )
-
-
-def _summary(records: Iterable[Record]) -> dict[str, Any]:
-    counts = Counter({"stored": 0, "skipped": 0, "failed": 0, "bytes": 0})
-    for record in records:
-        counts[record["status"]] += 1
-        counts["bytes"] += record["size"] if record["status"] == "stored" else 0
-    return dict(counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -85,6 +86,20 @@ class Manifest:
     def close(self) -> None:
         """Remove what is staged."""
         self._storage.close()
+
+
+def count(records: Iterable[Record]) -> dict[str, int]:
+    """
+    Sum the records up.
+
+    :param records: the records.
+    :return: how many media were ``stored``, ``skipped`` and ``failed``, and the ``bytes`` stored now.
+    """
+    counts = Counter({"stored": 0, "skipped": 0, "failed": 0, "bytes": 0})
+    for record in records:
+        counts[record["status"]] += 1
+        counts["bytes"] += record["size"] if record["status"] == "stored" else 0
+    return dict(counts)
 
 
 def judge(result: Result, *, ignore_media_errors: bool) -> None:

@@ -22,6 +22,7 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudMediaRefusedError,
     NxCloudStorageError,
 )
+from airflow_provider_nxcloud.links import console_url
 from airflow_provider_nxcloud.staging import StagedFile, make_staging_folder
 from airflow_provider_nxcloud.workers import run_in_passing
 
@@ -76,6 +77,10 @@ class Storage(ABC):
     @abstractmethod
     def uri(self, name: str) -> str:
         """Return what opens the object again: ``ObjectStoragePath(uri)``."""
+
+    def console_url(self) -> str | None:
+        """Return where a cloud's console shows the destination, None where there is no such page."""
+        return None
 
     @abstractmethod
     def find(self, name: str) -> int | None:
@@ -182,6 +187,12 @@ class ObjectStorage(Storage):
     def uri(self, name: str) -> str:
         """Return the URI with the storage connection in it, so that the same credentials open it again."""
         return f"{self._scheme}://{self._conn_id + '@' if self._conn_id else ''}{self._path}/{name}"
+
+    def console_url(self) -> str | None:
+        """Return where a cloud's console shows the destination, None where there is no such page."""
+        client = getattr(self._fs, "s3", None)  # s3fs; gcsfs has a location
+        endpoint = client.meta.endpoint_url if client else getattr(self._fs, "_location", None)
+        return console_url(self._scheme, self._path, endpoint)
 
     def find(self, name: str) -> int | None:
         """Look for an object, past any listing this process has cached."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,10 +64,12 @@ class Result:
 
     :param outcomes: of each media, in order.
     :param ended_by: what ended the transfer early, None when it was carried through.
+    :param seconds: how long it took.
     """
 
     outcomes: list[Outcome]
     ended_by: BaseException | None
+    seconds: float
 
 
 class Transfer:
@@ -120,6 +123,7 @@ class Transfer:
         """
         self._storage = storage
         self._reserved = reserved
+        started = time.monotonic()
         outcomes: dict[str, Outcome] = {}
         ended_by: BaseException | None = None
         try:
@@ -129,7 +133,8 @@ class Transfer:
             text = f"not fetched, because the task ended: {error or type(error).__name__}"
             for item in self._items:
                 outcomes.setdefault(item.media_id, Outcome(failed_record(item, text), error))
-        return Result([outcomes[item.media_id] for item in self._items], ended_by)
+        ordered = [outcomes[item.media_id] for item in self._items]
+        return Result(ordered, ended_by, time.monotonic() - started)
 
     def _claim_known_names(self) -> None:
         for item in filter(self._names.is_known, self._items):
@@ -156,25 +161,24 @@ class Transfer:
         )
 
     def _fetch_all(self, outcomes: dict[str, Outcome]) -> None:
-        progress = Progress(len(self._items))
         unavailable = 0
-        for done in run_in_threads(
-            self._fetch, self._items, threads=self._max_workers, stop=self._stop, tick=_TICK
-        ):
-            if done is not None:
-                item, outcome = done
-                outcomes[item.media_id] = outcome
-                progress.add(outcome.record)
-                if outcome.error:
-                    log.warning("Not stored: %s", outcome.record["error"])
-                unavailable = unavailable + 1 if isinstance(outcome.error, NxCloudUnavailableError) else 0
-                if unavailable == GIVE_UP_AFTER:
-                    raise NxCloudMediaFailedError(
-                        f"NXCloud was unavailable for {unavailable} media in a row, each tried several times; "
-                        f"another try of the task goes on. The last: {outcome.record['error']}"
-                    )
-            progress.speak()
-        progress.speak(at_end=True)
+        with Progress(len(self._items), self._storage.uri("")) as progress:
+            for done in run_in_threads(
+                self._fetch, self._items, threads=self._max_workers, stop=self._stop, tick=_TICK
+            ):
+                if done is not None:
+                    item, outcome = done
+                    outcomes[item.media_id] = outcome
+                    progress.add(outcome.record)
+                    if outcome.error:
+                        log.warning("Not stored: %s", outcome.record["error"])
+                    unavailable = unavailable + 1 if isinstance(outcome.error, NxCloudUnavailableError) else 0
+                    if unavailable == GIVE_UP_AFTER:
+                        raise NxCloudMediaFailedError(
+                            f"NXCloud was unavailable for {unavailable} media in a row, each tried several "
+                            f"times; another try of the task goes on. The last: {outcome.record['error']}"
+                        )
+                progress.speak()
         if len(outcomes) < len(self._items):
             raise NxCloudCancelledError(
                 f"the task was told to stop after {len(outcomes)} of {len(self._items)} media; "

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_nxcloud.links import XCOM_KEY, NxCloudDestinationLink
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
 
+    from airflow_provider_nxcloud.storage import Storage
     from airflow_provider_nxcloud.transfer import Transfer
 
 
@@ -65,10 +68,11 @@ class NxCloudGetMediaOperator(BaseOperator):
         "manifest",
     )
     ui_color = "#d8f3e6"
+    operator_extra_links = (NxCloudDestinationLink(),)
 
     #: Set by :meth:`on_kill`, which may come from a signal handler while :meth:`execute` runs.
     _stop: threading.Event | None = None
-    _lineage: tuple[str, list[dict[str, Any]]]
+    _lineage: tuple[str, dict[str, int]]
 
     def __init__(
         self,
@@ -105,8 +109,8 @@ class NxCloudGetMediaOperator(BaseOperator):
         """Fetch the media; see the class for what is returned and raised."""
         # Imported here and below, because a DAG file pays for whatever this module imports.
         from airflow_provider_nxcloud.destination import open_storage
-        from airflow_provider_nxcloud.lineage import add_outlet_metadata
-        from airflow_provider_nxcloud.results import Manifest, judge
+        from airflow_provider_nxcloud.metrics import report
+        from airflow_provider_nxcloud.results import Manifest, count, judge
 
         # First of all, so that a kill is noticed from here on.
         self._stop = stop = threading.Event()
@@ -124,14 +128,25 @@ class NxCloudGetMediaOperator(BaseOperator):
             resources.callback(storage.close)
             result = transfer.run(storage, reserved=manifest.uri if manifest else None)
             records = [outcome.record for outcome in result.outcomes]
+            tags = {"dag_id": self.dag_id, "task_id": self.task_id}
+            report(count(records), seconds=result.seconds, tags=tags)
             if manifest is not None and result.ended_by is None:
                 manifest.write(records)
             elif manifest is not None:
                 manifest.write_in_passing(records)
         judge(result, ignore_media_errors=self.ignore_media_errors)
-        self._lineage = (storage.uri(""), records)
-        add_outlet_metadata(context, self.outlets, records, self.manifest)
+        self._tell(context, storage, count(records))
         return records
+
+    def _tell(self, context: Context, storage: Storage, counts: dict[str, int]) -> None:
+        """Leave behind what Airflow shows of a success: lineage, metadata of the outlets, the link."""
+        from airflow_provider_nxcloud.lineage import add_outlet_metadata
+
+        self._lineage = (storage.uri(""), counts)
+        add_outlet_metadata(context, self.outlets, counts, self.manifest)
+        url = storage.console_url()
+        if url and "ti" in context:  # a unit test may have none
+            context["ti"].xcom_push(key=XCOM_KEY, value=url)
 
     def _prepare(self, stop: threading.Event) -> Transfer:
         """Check everything that can be checked before anything is written or fetched."""

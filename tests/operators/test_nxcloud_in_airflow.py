@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,9 +36,11 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def airflow(sandbox, tmp_path: Path, out: Path) -> DagRunner:
+def make_airflow(sandbox, tmp_path: Path, out: Path) -> Callable[..., DagRunner]:
+    """An Airflow with the DAGs beside this file and further settings."""
     storage = {"conn_type": "generic", "login": "someone", "password": STORAGE_SECRET}
-    return DagRunner(
+    return partial(
+        DagRunner,
         tmp_path / "home",
         DAGS,
         OUT=str(out),
@@ -44,6 +49,11 @@ def airflow(sandbox, tmp_path: Path, out: Path) -> DagRunner:
         AIRFLOW_CONN_WRONG_SECRET=json.dumps({**sandbox.connection, "password": WRONG_SECRET}),
         AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG",
     )
+
+
+@pytest.fixture
+def airflow(make_airflow) -> DagRunner:
+    return make_airflow()
 
 
 def result(airflow: DagRunner, task_id: str, map_index: int = -1) -> list[dict]:
@@ -141,6 +151,30 @@ def test_only_declared_outlets_get_counts_and_bytes(airflow, sandbox, out):
             "bytes": sum(sizes),
             "manifest": f"{out}/outlets.jsonl",
         }
+
+
+def test_metrics_go_where_airflow_sends_its_own(sandbox, out, tmp_path, make_airflow):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
+        statsd.bind(("127.0.0.1", 0))
+        statsd.settimeout(10)
+        airflow = make_airflow(
+            AIRFLOW__METRICS__STATSD_ON="True",
+            AIRFLOW__METRICS__STATSD_HOST="127.0.0.1",
+            AIRFLOW__METRICS__STATSD_PORT=str(statsd.getsockname()[1]),
+        )
+        succeeded, output = airflow.run("outlets")
+        assert succeeded, output
+        seen: dict[str, list[str]] = {}
+        while len(seen.get("airflow.nxcloud.transfer.duration", ())) < 2:
+            name, _, value = statsd.recv(65536).decode().partition(":")
+            seen.setdefault(name, []).append(value)
+
+    photo, video = (len(sandbox.media[media_id].content) for media_id in ("1000000001", "1000000002"))
+    assert seen["airflow.nxcloud.media.stored"] == ["2|c", "1|c"]
+    assert seen["airflow.nxcloud.media.failed"] == ["1|c", "0|c"]
+    assert seen["airflow.nxcloud.media.skipped"] == ["0|c", "0|c"]
+    assert seen["airflow.nxcloud.media.bytes"] == [f"{photo + video}|c", f"{photo}|c"]
+    assert all(value.endswith("|ms") for value in seen["airflow.nxcloud.transfer.duration"])
 
 
 def test_failure_shows_code_and_connection_but_no_secret(airflow, sandbox, out):
