@@ -34,7 +34,7 @@ def add_outlet_metadata(
             events[outlet].extra.update(extra)
 
 
-def operator_lineage(destination: str, counts: Mapping[str, int]) -> OperatorLineage:
+def operator_lineage(destination: str, counts: Mapping[str, int]) -> OperatorLineage[Any, Any]:
     """
     Describe a transfer to OpenLineage.
 
@@ -56,7 +56,7 @@ def operator_lineage(destination: str, counts: Mapping[str, int]) -> OperatorLin
         outputs=[
             OutputDataset(
                 namespace=f"{place.scheme}://{host}" if host else place.scheme,
-                name=place.path.strip("/") if host else place.path.rstrip("/"),
+                name=(place.path.strip("/") if host else place.path.rstrip("/")) or "/",
                 outputFacets={
                     "outputStatistics": OutputStatisticsOutputDatasetFacet(
                         size=counts["bytes"], fileCount=counts["stored"]

@@ -13,8 +13,8 @@ from airflow_provider_nxcloud.links import XCOM_KEY, NxCloudDestinationLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_nxcloud.storage import Storage
     from airflow_provider_nxcloud.transfer import Transfer
 
 
@@ -72,7 +72,8 @@ class NxCloudGetMediaOperator(BaseOperator):
 
     #: Set by :meth:`on_kill`, which may come from a signal handler while :meth:`execute` runs.
     _stop: threading.Event | None = None
-    _lineage: tuple[str, dict[str, int]]
+    #: Destination and counts of the transfer, once there was one.
+    _lineage: tuple[str, dict[str, int]] | None = None
 
     def __init__(
         self,
@@ -109,6 +110,7 @@ class NxCloudGetMediaOperator(BaseOperator):
         """Fetch the media; see the class for what is returned and raised."""
         # Imported here and below, because a DAG file pays for whatever this module imports.
         from airflow_provider_nxcloud.destination import open_storage
+        from airflow_provider_nxcloud.lineage import add_outlet_metadata
         from airflow_provider_nxcloud.metrics import report
         from airflow_provider_nxcloud.results import Manifest, count, judge
 
@@ -128,25 +130,20 @@ class NxCloudGetMediaOperator(BaseOperator):
             resources.callback(storage.close)
             result = transfer.run(storage, reserved=manifest.uri if manifest else None)
             records = [outcome.record for outcome in result.outcomes]
+            counts = count(records)
+            self._lineage = (storage.uri(""), counts)
             tags = {"dag_id": self.dag_id, "task_id": self.task_id}
-            report(count(records), seconds=result.seconds, tags=tags)
+            report(counts, seconds=result.seconds, tags=tags)
             if manifest is not None and result.ended_by is None:
                 manifest.write(records)
             elif manifest is not None:
                 manifest.write_in_passing(records)
         judge(result, ignore_media_errors=self.ignore_media_errors)
-        self._tell(context, storage, count(records))
-        return records
-
-    def _tell(self, context: Context, storage: Storage, counts: dict[str, int]) -> None:
-        """Leave behind what Airflow shows of a success: lineage, metadata of the outlets, the link."""
-        from airflow_provider_nxcloud.lineage import add_outlet_metadata
-
-        self._lineage = (storage.uri(""), counts)
         add_outlet_metadata(context, self.outlets, counts, self.manifest)
         url = storage.console_url()
         if url and "ti" in context:  # a unit test may have none
             context["ti"].xcom_push(key=XCOM_KEY, value=url)
+        return records
 
     def _prepare(self, stop: threading.Event) -> Transfer:
         """Check everything that can be checked before anything is written or fetched."""
@@ -169,13 +166,17 @@ class NxCloudGetMediaOperator(BaseOperator):
         if self._stop is not None:
             self._stop.set()
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """
-        Report NXCloud as input and the destination, with bytes and files, as output.
+        Report NXCloud as input and the destination, with the bytes and files stored, as output.
+
+        Airflow asks a failed task too, which reports how far it came.
 
         :param task_instance: not needed.
-        :return: OpenLineage's ``OperatorLineage``.
+        :return: OpenLineage's ``OperatorLineage``, empty for a task that fetched nothing.
         """
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
         from airflow_provider_nxcloud.lineage import operator_lineage
 
-        return operator_lineage(*self._lineage)
+        return operator_lineage(*self._lineage) if self._lineage else OperatorLineage()

@@ -177,6 +177,34 @@ def test_metrics_go_where_airflow_sends_its_own(sandbox, out, tmp_path, make_air
     assert all(value.endswith("|ms") for value in seen["airflow.nxcloud.transfer.duration"])
 
 
+def test_openlineage_gets_bytes_and_files_of_the_destination(sandbox, out, tmp_path, make_airflow):
+    events = tmp_path / "events.jsonl"
+    transport = {"type": "file", "log_file_path": str(events), "append": True}
+    airflow = make_airflow(AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps(transport))
+    succeeded, output = airflow.run("outlets")
+    assert succeeded, output
+    assert not airflow.run("failing")[0]
+
+    text = events.read_text()
+    ended = [event for event in map(json.loads, text.splitlines()) if event["eventType"] != "START"]
+    by_task = {event["job"]["name"]: event for event in ended}
+    sizes = [len(sandbox.media[media_id].content) for media_id in ("1000000001", "1000000002")]
+    for task_id, files, size in (("get_media", 2, sum(sizes)), ("no_outlets", 1, sizes[0])):
+        event = by_task[f"outlets.{task_id}"]
+        assert [(each["namespace"], each["name"]) for each in event["inputs"]] == [
+            ("nxcloud", "whatsapp/media")
+        ]
+        output = next(each for each in event["outputs"] if each["namespace"] == "file")
+        statistics = output["outputFacets"]["outputStatistics"]
+        folder = {"get_media": "outlets"}.get(task_id, task_id)
+        assert output["name"] == f"{out}/{folder}"
+        assert (statistics["fileCount"], statistics["size"]) == (files, size)
+    failed = by_task["failing.get_media"]
+    assert failed["eventType"] == "FAIL"
+    assert failed["outputs"][0]["outputFacets"]["outputStatistics"]["fileCount"] == 0
+    assert_no_secret(sandbox, text)
+
+
 def test_failure_shows_code_and_connection_but_no_secret(airflow, sandbox, out):
     succeeded, output = airflow.run("failing")
     assert not succeeded
