@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 import secrets
 import shutil
 import socket
@@ -21,6 +23,19 @@ pytestmark = pytest.mark.slow
 
 SECRET = "canary-access-s3cret"
 WAITS = Path(__file__).parent / "sensors" / "dags" / "nxcloud_waits.py"
+ASSETS = Path(__file__).parent / "operators" / "dags" / "nxcloud_assets.py"
+#: Where every process of Airflow finds its connections; each look-up takes a second.
+SLOW_BACKEND = """
+import os, time
+from airflow.providers.common.compat.sdk import Connection
+from airflow.secrets import BaseSecretsBackend
+
+class SlowBackend(BaseSecretsBackend):
+    def get_connection(self, conn_id):
+        time.sleep(1)
+        if conn_id == "nxcloud_default":
+            return Connection.from_json(os.environ["VAULT"], conn_id=conn_id)
+"""
 COMPONENTS = [["scheduler", "--skip-serve-logs"], ["triggerer", "--skip-serve-logs"]]
 
 
@@ -30,9 +45,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def settings(out: Path, sandbox: NxCloudSandbox, port: int) -> dict[str, str]:
+def settings(out: Path, sandbox: NxCloudSandbox, port: int, backend: Path) -> dict[str, str]:
     return {
-        "AIRFLOW_CONN_NXCLOUD_DEFAULT": sandbox.connection_json,
+        "AIRFLOW__SECRETS__BACKEND": "slow_backend.SlowBackend",
+        "AIRFLOW__WORKERS__SECRETS_BACKEND": "slow_backend.SlowBackend",
+        "PYTHONASYNCIODEBUG": "1",
+        "PYTHONPATH": str(backend),
+        "VAULT": sandbox.connection_json,
         "NXCLOUD_DESTINATION": str(out),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
@@ -53,8 +72,11 @@ def airflow(tmp_path_factory) -> Iterator[SimpleNamespace]:
     folder = tmp_path_factory.mktemp("airflow")
     dags, out, home = folder / "dags", folder / "media", folder / "home"
     dags.mkdir()
-    for source in (EXAMPLE_DAGS / "example_nxcloud_wait_for_media.py", WAITS):
+    for source in (EXAMPLE_DAGS / "example_nxcloud_wait_for_media.py", WAITS, ASSETS):
         shutil.copy(source, dags)
+    backend = folder / "backend"
+    backend.mkdir()
+    (backend / "slow_backend.py").write_text(SLOW_BACKEND)
     port = free_port()
     components = COMPONENTS
     if not AIRFLOW_2:
@@ -64,7 +86,7 @@ def airflow(tmp_path_factory) -> Iterator[SimpleNamespace]:
             *components,
         ]
     with NxCloudSandbox(access_secret=SECRET) as sandbox, ExitStack() as running:
-        runner = DagRunner(home, dags, **settings(out, sandbox, port))
+        runner = DagRunner(home, dags, **settings(out, sandbox, port, backend))
         processes = {}
         for component in components:
             log = folder / f"{component[0]}.log"
@@ -145,3 +167,25 @@ def test_deferred_sensors_end_as_they_would_on_a_worker(airflow):
     everything = "\n".join(path.read_text(errors="replace") for path in logs)
     assert "1003" in everything
     assert SECRET not in everything
+
+
+def test_event_loop_of_the_triggerer_never_waited(airflow):
+    """After the tests above, with a secrets backend that takes a second each time."""
+    (log,) = (log for log in airflow.processes if log.stem == "triggerer")
+    blocked = re.findall(r"(?:Executing .*? took|thread was blocked for) (\d+\.\d+) seconds", log.read_text())
+
+    # A busy machine alone can hold a loop for some tenths of a second; a look-up would for a whole one.
+    assert [seconds for seconds in blocked if float(seconds) > 0.9] == []
+
+
+def test_asset_starts_the_next_dag_with_counts_and_bytes(airflow):
+    trigger(airflow, "nxcloud_producer")
+    read = airflow.out / "event.json"
+    wait_until(
+        airflow, lambda: run_states(airflow, "nxcloud_consumer") == [("success",)], "the asset's DAG ran"
+    )
+
+    extra = json.loads(read.read_text())
+    sizes = [len(airflow.sandbox.media[media_id].content) for media_id in ("1000000001", "1000000002")]
+    assert extra["stored"] + extra["skipped"] == 2
+    assert (extra["failed"], extra["bytes"]) == (0, sum(sizes) if extra["stored"] == 2 else sizes[1])
