@@ -230,3 +230,12 @@ def test_media_repr_without_query_shows_the_url_as_it_is():
     assert "url='https://bucket.example.com/a'" in repr(
         Media("a", None, None, "https://bucket.example.com/a")
     )
+
+
+@pytest.mark.parametrize("text", ["{{ ['1000000002'] }}", "{{ params.media_ids }}"])
+def test_template_that_was_not_rendered_is_named(text):
+    assert "a template that was not rendered" in refusal(text)
+
+
+def test_text_that_python_reads_but_cannot_build_is_one_id():
+    assert ids("{[1]}") == ["{[1]}"]

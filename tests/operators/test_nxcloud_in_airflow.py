@@ -127,6 +127,23 @@ def test_mapping_runs_one_task_a_batch_and_skips_over_nothing(airflow, sandbox, 
     }
 
 
+def test_mapping_over_arguments_in_a_task_group(airflow, sandbox, out):
+    succeeded, output = airflow.run("mapped_by_kwargs")
+    assert succeeded, output
+    assert files_in(out) == {
+        "first/1000000001.jpg": sandbox.media["1000000001"].content,
+        "second/1000000002.png": sandbox.media["1000000002"].content,
+    }
+
+
+def test_template_that_renders_to_none_is_named(airflow, sandbox):
+    succeeded, output = airflow.run("rendered_to_none")
+    assert not succeeded
+    assert "media_ids" in output
+    assert "NxCloudInputError" in output
+    assert sandbox.requests == []
+
+
 def test_only_declared_outlets_get_counts_and_bytes(airflow, sandbox, out):
     if AIRFLOW_2:  # where events are only for datasets that a scheduler has seen
         code, output = run(["-m", "airflow", "dags", "reserialize"], airflow.env)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import DAG, Asset, Param, task
+from airflow.providers.common.compat.sdk import DAG, Asset, Param, TaskGroup, task
 
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
 
@@ -68,6 +68,27 @@ with DAG("mapped", schedule=None, **USUAL):
     NxCloudGetMediaOperator.partial(
         task_id="mapped_over_nothing", destination=f"{OUT}/nothing", nxcloud_conn_id="the_nxcloud"
     ).expand(media_ids=no_batches())
+
+with DAG("mapped_by_kwargs", schedule=None, **USUAL), TaskGroup("group"):
+
+    @task
+    def kwargs_of_each_batch():
+        return [
+            {"media_ids": ["1000000001"], "destination": f"{OUT}/first"},
+            {"media_ids": '["1000000002"]', "destination": f"{OUT}/second", "if_exists": "fail"},
+        ]
+
+    NxCloudGetMediaOperator.partial(
+        task_id="get_media", nxcloud_conn_id="the_nxcloud", business_phone="{{ '8613800138000' }}"
+    ).expand_kwargs(kwargs_of_each_batch())
+
+with DAG("rendered_to_none", schedule=None, render_template_as_native_obj=True, **USUAL):
+    NxCloudGetMediaOperator(
+        task_id="get_media",
+        media_ids="{{ none }}",
+        destination=f"{OUT}/none",
+        nxcloud_conn_id="the_nxcloud",
+    )
 
 with DAG("outlets", schedule=None, **USUAL):
     NxCloudGetMediaOperator(
