@@ -7,6 +7,7 @@ EXCLUDE_NEWER ?= 2026-11-20
 VENV ?= .venv
 EXTRAS ?= s3
 GROUP ?= dev
+TESTS ?= tests/ui
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(AIRFLOW_VERSION)
@@ -38,7 +39,7 @@ test: $(READY) ## Run the tests
 
 .PHONY: test-slow
 test-slow: $(READY) ## Run the tests that need real Airflow processes
-	$(BIN)/python -m pytest -m slow --ignore tests/storages
+	$(BIN)/python -m pytest -m slow --ignore tests/storages --ignore tests/ui
 
 .PHONY: test-storages
 test-storages: ## Run the tests against real S3, Azure and GCS servers
@@ -47,6 +48,33 @@ test-storages: ## Run the tests against real S3, Azure and GCS servers
 .PHONY: .test-storages
 .test-storages: $(READY)
 	$(BIN)/python -m pytest -m slow tests/storages
+
+.PHONY: test-ui
+test-ui: .test-ui-2.11.2 .test-ui-3.1.8 .test-ui-3.2.2 .test-ui-3.3.2 ## Run the tests of the connection form in a browser
+
+.PHONY: pictures
+pictures: ## Take the pictures of the connection form in docs/images
+	@$(MAKE) --no-print-directory PICTURES=$(CURDIR)/docs/images TESTS=tests/ui/test_pictures.py \
+		.test-ui-2.11.2 .test-ui-3.3.2
+
+.test-ui-2.11.2 .test-ui-3.1.8: DATE = 2026-03-20
+.test-ui-3.2.2: DATE = 2026-06-05
+.test-ui-3.3.2: DATE = $(EXCLUDE_NEWER)
+# What these are told decides what they show; the browser is for the two ends.
+.test-ui-3.1.8 .test-ui-3.2.2: TESTS = tests/ui/test_hook_meta.py
+
+.test-ui-%: .chromium
+	@$(MAKE) --no-print-directory VENV=$(VENV)-ui-$* AIRFLOW_VERSION=$* EXCLUDE_NEWER=$(DATE) GROUP=ui \
+		TESTS=$(TESTS) .test-ui
+
+.PHONY: .test-ui
+.test-ui: $(READY)
+	$(BIN)/python -m pytest -m slow $(TESTS)
+
+.PHONY: .chromium
+.chromium:
+	@command -v chromium > /dev/null || \
+		{ echo "This needs: apt-get install --no-install-recommends chromium fonts-dejavu-core"; exit 1; }
 
 .PHONY: lint
 lint: $(READY) ## Check style and types
@@ -66,7 +94,7 @@ bench: $(READY) ## Measure what importing costs a DAG file
 
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-storages .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-storages $(VENV)-ui-* .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'

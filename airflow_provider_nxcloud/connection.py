@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What to make a connection with where Airflow lacks the provider's own type.
+_STAND_IN_TYPES = {"generic", "http", "https"}
+#: Airflow 2's Test button sends each extra field under its own name and with this before it.
+_FORM_PREFIX = "extra__nxcloud__"
+
 
 @dataclass(frozen=True)
 class ConnectionSettings:
@@ -80,6 +85,7 @@ class ConnectionSettings:
         scheme = check("schema", parse_scheme, _given(connection.schema))
         port = check("port", parse_port, _given(connection.port))
         extra = check("extra", _read_extra, connection.extra)
+        _warn_of_type(conn_id, connection.conn_type)
         _warn_of_unknown(conn_id, extra)
         if business_phone is not None:
             extra["business_phone"] = clean_phone(business_phone, "business_phone")
@@ -190,8 +196,19 @@ def _read_extra(raw: object) -> dict[str, Any]:
     return dict(extra)
 
 
+def _warn_of_type(conn_id: str, conn_type: str | None) -> None:
+    # URIs may carry a scheme in the type: nxcloud+http.
+    if conn_type and conn_type.partition("+")[0] != "nxcloud" and conn_type not in _STAND_IN_TYPES:
+        log.warning(
+            "Connection %r is of type %r, not nxcloud; its login and password are used as NXCloud's access key "
+            "and secret",
+            conn_id,
+            conn_type,
+        )
+
+
 def _warn_of_unknown(conn_id: str, extra: dict[str, Any]) -> None:
-    if unknown := extra.keys() - EXTRA_FIELDS.keys():
+    if unknown := {name for name in extra if name.removeprefix(_FORM_PREFIX) not in EXTRA_FIELDS}:
         log.warning(
             "Connection %r, extra: ignoring %s; known fields are %s",
             conn_id,

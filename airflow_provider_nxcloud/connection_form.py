@@ -93,13 +93,14 @@ def ui_field_behaviour() -> dict[str, Any]:
     """
     Return what happens to the form's standard fields, for the provider info.
 
-    Port and scheme are hidden because they belong into the base URL, and the extra because each of its fields
-    has an input of its own. What is stored in them counts all the same.
+    Port and scheme are hidden because they belong into the base URL; what is stored in them counts all the
+    same. The extra is not: Airflow 3 shows it anyway, and where Airflow 2 hides it, the Test button of a stored
+    connection is dead.
 
     :return: ``ui-field-behaviour``.
     """
     return {
-        "hidden-fields": ["port", "schema", "extra"],
+        "hidden-fields": ["port", "schema"],
         "relabeling": {"login": "Access key", "password": "Access secret", "host": "Base URL"},
         "placeholders": {
             "login": "accessKey of your NXCloud application",
@@ -130,14 +131,13 @@ def get_connection_form_widgets() -> dict[str, Any]:
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from wtforms import StringField
 
-    def as_text(stored: object) -> object:
-        """Show a stored list, object or boolean as JSON; Python's repr could not be read back."""
-        return stored if stored is None or isinstance(stored, str) else json.dumps(stored)
+    text_input = BS3TextFieldWidget()
 
-    # Airflow takes exactly StringField, and no class derived from it.
-    return {
-        field.name: StringField(
-            field.label, description=field.help, filters=[as_text], widget=BS3TextFieldWidget()
-        )
-        for field in FIELDS
-    }
+    def as_text(field: Any, **attributes: Any) -> Any:
+        """Show a stored list, object or number as JSON; Python's repr could not be read back."""
+        if not isinstance(field.data, str | None):
+            field.data = json.dumps(field.data)
+        return text_input(field, **attributes)
+
+    # Airflow takes exactly StringField, and no class derived from it; Airflow 3.1 takes only these arguments.
+    return {field.name: StringField(field.label, description=field.help, widget=as_text) for field in FIELDS}

@@ -120,10 +120,11 @@ def parse_media_hosts(value: object) -> tuple[str, ...]:
     """
     globs = _from_json(value)
     if isinstance(globs, str):
-        globs = [part for part in globs.split(",") if part.strip()]
+        globs = globs.split(",")
     if not isinstance(globs, list):
         raise ValueError(f'must be a list such as ["*.aliyuncs.com"], not {value!r:.100}')
-    return tuple(_host_glob(glob) for glob in globs)
+    # Airflow 3's form makes an item of every line, also of an empty last one.
+    return tuple(_host_glob(glob) for glob in globs if str(glob).strip())
 
 
 EXTRA_FIELDS: dict[str, Callable[[object], Any]] = {

@@ -204,6 +204,20 @@ def test_empty_list_and_object_count_as_absent():
 
 
 @pytest.mark.parametrize(
+    ("hosts", "globs"),
+    [
+        (["h", "g", ""], ("h", "g")),
+        (["", " "], ()),
+        ("h,\n g,", ("h", "g")),
+        ('["h", ""]', ("h",)),
+        (",", ()),
+    ],
+)
+def test_blank_lines_and_items_among_the_hosts_count_as_absent(hosts, globs):
+    assert read(extra={"allowed_media_hosts": hosts}).allowed_media_hosts == globs
+
+
+@pytest.mark.parametrize(
     ("host", "schema", "port", "names"),
     [
         ("https://h.example", "http", None, ["host", "https", "schema", "http"]),
@@ -284,7 +298,7 @@ def test_access_key_travels_as_header_so_it_is_ascii_but_the_secret_need_not_be(
         ],
         *[
             ("allowed_media_hosts", value)
-            for value in ("https://h", "h/x", "h:80", ["h", 1], [""], [None], 5, {"a": 1}, ["a b"], '["h"')
+            for value in ("https://h", "h/x", "h:80", ["h", 1], [None], 5, {"a": 1}, ["a b"], '["h"')
         ],
     ],
 )
@@ -370,7 +384,21 @@ def test_unknown_extra_gives_one_warning_without_values_and_is_not_used(caplog):
 
 def test_known_extra_gives_no_warning(caplog):
     read(extra=EXTRA)
+    # Airflow 2's Test button sends each field of the form twice.
+    read(extra={**EXTRA, **{f"extra__nxcloud__{name}": value for name, value in EXTRA.items()}})
     assert not [r for r in caplog.records if r.name.startswith("airflow_provider_nxcloud")]
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "warned"),
+    [("aws", True), ("ftp", True), ("nxcloud+http", False), ("generic", False), ("http", False)],
+)
+def test_connection_of_another_service_is_used_with_a_warning(caplog, conn_type, warned):
+    assert read(conn_type=conn_type) == read()
+    texts = [r.getMessage() for r in caplog.records if r.name.startswith("airflow_provider_nxcloud")]
+    assert [text.startswith(f"Connection 'nx' is of type {conn_type!r}, not nxcloud") for text in texts] == (
+        [True] if warned else []
+    )
 
 
 @pytest.mark.parametrize(

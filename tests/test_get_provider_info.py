@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -164,16 +166,30 @@ def test_hook_method_and_info_say_the_same_about_standard_fields():
         "ui-field-behaviour"
     ]
     assert behaviour["relabeling"] == {"login": "Access key", "password": "Access secret", "host": "Base URL"}
-    assert not set(behaviour["hidden_fields"]) & set(behaviour["relabeling"])
+    # With the extra hidden Airflow 2's Test button does nothing for a stored connection.
+    assert behaviour["hidden_fields"] == ["port", "schema"]
 
 
 @pytest.fixture
 def form():
-    """The extra fields as Airflow 2's web server builds them."""
+    """The extra fields as Airflow 2's web server builds them, filled with what is stored."""
     pytest.importorskip("flask_appbuilder")
     wtforms = pytest.importorskip("wtforms")
     form_class = type("ConnectionForm", (wtforms.Form,), get_connection_form_widgets())
-    return lambda data: form_class(data=data)
+
+    def form(stored: dict):
+        form = form_class()
+        for name, value in stored.items():
+            form[name].data = value  # past every filter, as Airflow does
+        return form
+
+    return form
+
+
+def typed(field) -> str:
+    """Return what stands in the input, which is what saving the form sends."""
+    (value,) = re.findall(r'value="([^"]*)"', str(field()))
+    return html.unescape(value)
 
 
 def test_widgets_show_the_same_fields_labels_and_help(form):
@@ -182,22 +198,21 @@ def test_widgets_show_the_same_fields_labels_and_help(form):
 
 
 def test_untouched_widgets_are_empty_which_airflow_2_does_not_store(form):
-    assert {field._value() for field in form({})} == {""}
+    assert {typed(field) for field in form({})} == {""}
 
 
 def test_widgets_show_stored_json_so_that_saving_it_again_means_the_same(form):
     extra = {
-        "business_phone": 8613800000000,
+        "business_phone": 8613800138000,
         "timeout": 7.5,
         "max_attempts": 2,
         "verify": True,
         "proxies": {"https": "http://p:3128"},
         "allowed_media_hosts": ["*.aliyuncs.com", "h"],
     }
-    shown = {field.name: field._value() for field in form(extra)}
-    assert all(isinstance(value, str) for value in shown.values())
+    shown = {field.name: typed(field) for field in form(extra)}
     assert settings_with(shown) == settings_with(extra)
-    assert form({"verify": "/ca.pem"})["verify"]._value() == "/ca.pem"
+    assert typed(form({"verify": "/ca.pem"})["verify"]) == "/ca.pem"
 
 
 @pytest.mark.skipif(

@@ -196,7 +196,12 @@ class NxCloudHook(BaseHook):
             if not (answer.code == _BODY_PARAMETER_MISSING and not phone):
                 _raise_if_wrong(answer, question)
         except Exception as error:  # noqa: BLE001, the UI can show a text and nothing else
-            return False, str(error) or type(error).__name__
+            # Airflow tries the connection under an ID of its own making, which would only confuse.
+            text = str(error).removeprefix(f"{question}: ")
+            text = text.removeprefix(f"Connection {self.nxcloud_conn_id!r}, ") or type(error).__name__
+            if isinstance(error, NxCloudUnavailableError):
+                text += f"; if it stays so, check host: {self.settings.base_url}"
+            return False, text
         proven = "access key, secret" + (f" and business_phone {phone}" if phone else "")
         offset = self._auth.clock_offset
         clock = f"; the clock of this machine is {-offset:+.0f} s off, which is corrected" if offset else ""

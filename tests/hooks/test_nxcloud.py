@@ -286,6 +286,29 @@ def test_test_connection_wrong_field_is_told_by_its_code(sandbox, connect, wrong
     assert f"answered {code}" in text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"password": "other"}, "NXCloud answered 1003 (invalid signature"),
+        ({"password": ""}, "password (access secret): is missing"),
+        ({"host": "http://127.0.0.1:x"}, "host: is not a host name or URL"),
+        ({"extra": {"timeout": -1}}, "timeout (in extra): must be a number"),
+        ({"host": "http://127.0.0.1:1"}, "NXCloud cannot be reached: Connection refused; if it stays so"),
+    ],
+)
+def test_test_connection_leaves_out_the_id_that_airflow_makes_up_for_the_test(connect, wrong, said):
+    connect(**wrong)
+    assert NxCloudHook().test_connection()[1].startswith(said)
+
+
+@pytest.mark.parametrize("fault", ["api.html", "api.reset", "api.status"])
+def test_test_connection_names_the_host_when_who_answers_may_not_be_nxcloud(sandbox, hook, fault):
+    sandbox.inject(fault)
+    works, text = hook.test_connection()
+    assert not works
+    assert text.endswith(f"; if it stays so, check host: {sandbox.base_url}")
+
+
 def test_connection_that_does_not_exist_is_named():
     assert NxCloudHook("nowhere").test_connection()[0] is False
     assert "nowhere" in NxCloudHook("nowhere").test_connection()[1]

@@ -1,0 +1,14 @@
+"""What both drivers of the form tell of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Shown(NamedTuple):
+    """A field of the form, as a user sees it."""
+
+    label: str
+    help: str
+    placeholder: str
+    required: bool
