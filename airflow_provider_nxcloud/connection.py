@@ -135,8 +135,8 @@ def named_connection(conn_id: str) -> Iterator[None]:
         yield
     except AirflowNotFoundException as error:
         raise NxCloudConnectionNotFoundError(
-            f"connection {conn_id!r} is not defined; create it with type NXCloud, or name another in "
-            "nxcloud_conn_id"
+            f"connection {conn_id!r} is not defined, or is a URI that Airflow cannot read; create it with type "
+            "NXCloud, or name another in nxcloud_conn_id"
         ) from error
 
 

@@ -86,7 +86,7 @@ def _parse_text(text: str) -> object:
             f"media_ids is {repr(text) if text else 'empty'}: the template or task it comes from gave nothing; "
             "give an empty list when there is nothing to fetch"
         )
-    if "{{" in text:
+    if "{{" in text and "}}" in text:
         raise NxCloudInputError(f"media_ids is a template that was not rendered: {text[:100]!r}")
     for parse in (json.loads, ast.literal_eval):
         try:
