@@ -64,13 +64,13 @@ class Answer:
     date: str | None
 
 
-def read_answer(response: BaseHTTPResponse, question: Question, *, signature: str) -> Answer:
+def read_answer(response: BaseHTTPResponse, question: Question, *, secrets: tuple[str, ...]) -> Answer:
     """
     Read a response that has not been read yet.
 
     :param response: the response, its body unread.
     :param question: what was asked.
-    :param signature: the call's own, which an echo of it in the answer must not bring into a log.
+    :param secrets: what an echo of it in the answer must not bring into a log.
     :return: the answer, whatever its code.
     :raises NxCloudUnavailableError: when it is none (overload, broken, too large, too slow): may pass.
     :raises NxCloudRequestError: when the HTTP status says that the request itself is wrong.
@@ -90,7 +90,7 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, signature: st
                 "check host of the connection",
             )
         try:
-            answer = _parse(_read_body(response, question), response, question)
+            answer = _parse(_read_body(response, question), response, question, secrets)
         except NxCloudUnavailableError:
             if status < 400:
                 raise
@@ -99,7 +99,7 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, signature: st
             raise question.error(
                 NxCloudRequestError, f"NXCloud answered HTTP {status}; check host of the connection"
             )
-        return replace(answer, message=_presentable(answer.message, signature))
+        return replace(answer, message=_presentable(answer.message, secrets))
 
 
 def unwrap(answer: Answer, question: Question) -> dict[str, Any]:
@@ -136,11 +136,11 @@ def _read_body(response: BaseHTTPResponse, question: Question) -> bytes:
     return bytes(body)
 
 
-def _parse(body: bytes, response: BaseHTTPResponse, question: Question) -> Answer:
+def _parse(body: bytes, response: BaseHTTPResponse, question: Question, secrets: tuple[str, ...]) -> Answer:
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError):
-        kind = response.headers.get("Content-Type", "no type")[:50]
+        kind = _presentable(response.headers.get("Content-Type", "no type"), secrets)[:50]
         raise question.error(
             NxCloudUnavailableError, f"the answer is not JSON but {len(body)} bytes of {kind!r}"
         ) from None
@@ -153,7 +153,8 @@ def _parse(body: bytes, response: BaseHTTPResponse, question: Question) -> Answe
     return Answer(code, data or {}, str(envelope.get("message") or ""), response.headers.get("Date"))
 
 
-def _presentable(message: str, signature: str) -> str:
-    """Make a text from outside fit for a log: no signature, no query of a URL, printable and short."""
-    text = re.sub(r"\?\S*", "?...", message.replace(signature, "***"))
+def _presentable(text: str, secrets: tuple[str, ...]) -> str:
+    """Make a text from outside fit for a log: no secret, no query of a URL, printable and short."""
+    text = re.sub("|".join(map(re.escape, secrets)), "***", text, flags=re.IGNORECASE)
+    text = re.sub(r"\?\S*", "?...", text)
     return "".join(character for character in text if character.isprintable())[:200]

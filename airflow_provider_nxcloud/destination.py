@@ -15,6 +15,11 @@ from airflow_provider_nxcloud.exceptions import NxCloudInputError
 from airflow_provider_nxcloud.storage import LocalStorage, ObjectStorage, Storage, storage_error
 
 _LOCAL = frozenset({"", "file", "local"})
+#: Azure's is left out, where several are right.
+_CONNECTION_TYPES = {
+    **dict.fromkeys(("s3", "s3a"), "aws"),
+    **dict.fromkeys(("gs", "gcs"), "google_cloud_platform"),
+}
 
 
 def open_storage(
@@ -57,12 +62,15 @@ def open_storage(
             "give one of them"
         )
     conn_id = storage_conn_id or in_url or None
-    _check_connection(conn_id, f"{argument} {url!r}")
+    _check_connection(conn_id, scheme, f"{argument} {url!r}")
     if scheme in _LOCAL:
         return _open_local(path, url, write_kwargs)
     if path.startswith("/") or not path:
         raise NxCloudInputError(f"{argument} {url!r} names no bucket")
-    return ObjectStorage(scheme, path, conn_id, write_kwargs or {})
+    try:
+        return ObjectStorage(scheme, path, conn_id, write_kwargs or {})
+    except OSError as error:
+        raise storage_error("stage for", url, error) from error
 
 
 def connection_in(url: str) -> str:
@@ -75,16 +83,22 @@ def connection_in(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[0] if "://" in url else ""
 
 
-def _check_connection(conn_id: str | None, user: str) -> None:
+def _check_connection(conn_id: str | None, scheme: str, user: str) -> None:
     """Without this, fsspec would go on with whatever credentials the worker has."""
+    if not conn_id:
+        return
     try:
-        if conn_id:
-            BaseHook.get_connection(conn_id)
+        conn_type = BaseHook.get_connection(conn_id).conn_type
     except AirflowNotFoundException as error:
         raise NxCloudInputError(
             f"storage connection {conn_id!r} of {user} is not defined; define it, or name another in "
             "storage_conn_id"
         ) from error
+    expected = _CONNECTION_TYPES.get(scheme)
+    if expected and conn_type not in (expected, "generic", "", None):
+        raise NxCloudInputError(
+            f"storage connection {conn_id!r} of {user} is of type {conn_type!r}, where {expected!r} is needed"
+        )
 
 
 def _open_local(path: str, url: str, write_kwargs: Mapping[str, Any] | None) -> LocalStorage:

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
@@ -125,7 +126,8 @@ class Downloader:
 
     def _send(self, url: str, headers: dict[str, str], until: float) -> BaseHTTPResponse:
         try:
-            return self._transport.send("GET", url, headers, until=until)
+            check_peer = partial(self._hosts.check_peer, url)
+            return self._transport.send("GET", url, headers, until=until, check_peer=check_peer)
         except (HTTPError, OSError) as error:  # OSError takes in requests' own
             raise NxCloudDownloadError(f"the download failed: {network_cause(error)}") from None
 
@@ -263,7 +265,7 @@ class _Download:
                 )
             if self._sha256 or md5_matches is False:
                 raise NxCloudDownloadError("the downloaded bytes are corrupt: their hash does not match")
-            if not staged.size and md5_matches is None:
+            if not staged.size:
                 raise NxCloudDownloadError("the server sent an empty file")
             if not delimited and md5_matches is None:
                 raise NxCloudDownloadError(

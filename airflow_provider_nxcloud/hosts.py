@@ -47,13 +47,35 @@ class MediaHosts:
                 raise ValueError
         except ValueError:
             raise NxCloudMediaRefusedError("the download URL cannot be read") from None
-        if parts.scheme not in ("http", "https") or not host:
+        if parts.scheme not in ("http", "https"):
             raise NxCloudMediaRefusedError(f"the download URL is {parts.scheme!r}, not http or https")
+        if not host:
+            raise NxCloudMediaRefusedError("the download URL names no host")
         if came_from and urlsplit(came_from).scheme == "https" and parts.scheme == "http":
             raise NxCloudMediaRefusedError(f"the download is redirected from https to plain http ({host!r})")
         if parts.username is not None:
             raise NxCloudMediaRefusedError(f"the download URL carries credentials for {host!r}")
         self._check_host(parts.scheme, host, url)
+
+    def check_peer(self, url: str, address: str) -> None:
+        """
+        Refuse an address that the host's name led to after all; a name can mean another address each time.
+
+        :param url: where the download goes, accepted by :meth:`check`.
+        :param address: the IP address that was connected to.
+        :raises NxCloudMediaRefusedError: naming the host.
+        """
+        if self._settings.allowed_media_hosts or self._base_url_is_inside or not _is_inside(address):
+            return
+        parts = urlsplit(url)
+        if not proxies_for(self._settings, url).get(parts.scheme):  # else it is the proxy's address
+            raise self._inside(parts.hostname or "")
+
+    def _inside(self, host: str) -> NxCloudMediaRefusedError:
+        return NxCloudMediaRefusedError(
+            f"the download host {host!r} is inside your own network, where a URL from outside must not lead; if "
+            f"it is right, list it in allowed_media_hosts of connection {self._settings.conn_id!r}"
+        )
 
     def _check_host(self, scheme: str, host: str, url: str) -> None:
         settings = self._settings
@@ -68,10 +90,7 @@ class MediaHosts:
             proxied = proxies_for(settings, url).get(scheme)
             addresses = _literal_address(host) if proxied else _resolve(host)
             if any(map(_is_inside, addresses)):
-                raise NxCloudMediaRefusedError(
-                    f"the download host {host!r} is inside your own network, where a URL from outside must not "
-                    f"lead; if it is right, list it in allowed_media_hosts of connection {settings.conn_id!r}"
-                )
+                raise self._inside(host)
             if addresses:
                 self._outside.add((scheme, host))
 
@@ -88,6 +107,8 @@ def _is_inside(address: str) -> bool:
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         carries_ipv4 = any(ip in network for network in _CARRYING_IPV4)
+        if ip.is_site_local:
+            return True
         ip = ip.ipv4_mapped or ip.sixtofour or (IPv4Address(int(ip) & 0xFFFFFFFF) if carries_ipv4 else ip)
     return not ip.is_global or ip.is_multicast
 

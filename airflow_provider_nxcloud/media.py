@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,7 @@ class Media:
     url: str = field(repr=False)
 
     def __repr__(self) -> str:
-        address, _, query = self.url.partition("?")
+        address, _, query = re.sub("//.*@", "//", self.url).partition("?")
         return (
             f"Media(media_id={self.media_id!r}, mime_type={self.mime_type!r}, file_name={self.file_name!r}, "
             f"url={address + ('?...' if query else '')!r})"

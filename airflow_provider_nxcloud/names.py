@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import string
 import unicodedata
@@ -12,6 +13,8 @@ from airflow_provider_nxcloud.exceptions import NxCloudInputError
 from airflow_provider_nxcloud.media import Media, MediaItem
 
 #: The longest name of one file on the usual file systems, in bytes.
+log = logging.getLogger(__name__)
+
 MAX_NAME_BYTES = 255
 #: What a media ID or a sender's file name may contribute to a name, in bytes; the rest is for the pattern.
 _MAX_PART_BYTES = 200
@@ -150,6 +153,12 @@ class ObjectNamePattern:
             self._check(pattern.format(media_id="id", extension=".bin", file_name="name"))
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise NxCloudInputError(f"object_name {pattern!r} cannot be used: {error}") from error
+        if "media_id" not in self._fields:
+            log.warning(
+                "object_name %r has no {media_id}: media of different runs can get the same name, and then one "
+                "is skipped or overwrites the other",
+                pattern,
+            )
 
     def is_known(self, item: MediaItem) -> bool:
         """

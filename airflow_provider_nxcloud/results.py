@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_nxcloud.destination import connection_in, open_storage
 from airflow_provider_nxcloud.exceptions import (
+    NxCloudCancelledError,
     NxCloudInputError,
     NxCloudMediaFailedError,
     NxCloudMediaLostError,
     NxCloudMediaRefusedError,
 )
-from airflow_provider_nxcloud.storage import Storage
+from airflow_provider_nxcloud.storage import Storage, storage_error
 from airflow_provider_nxcloud.transfer import Result
-from airflow_provider_nxcloud.workers import run_in_passing
+from airflow_provider_nxcloud.workers import run_in_passing, run_in_threads
 
 log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 #: Seconds for writing a manifest while another error is on its way.
-_MOMENT = 1.0
+_MOMENT = 0.75
+_TICK = 0.25
 
 
 class Manifest:
@@ -56,19 +59,31 @@ class Manifest:
         """Where it is written."""
         return self._storage.uri(self._name)
 
-    def write(self, records: Iterable[Record]) -> None:
+    def write(self, records: Sequence[Record], stop: threading.Event) -> None:
         """
         Write the file, replacing an older one.
 
         :param records: the records.
-        :raises NxCloudStorageError: when the store refuses.
+        :param stop: once set, the writing is given up.
+        :raises NxCloudStorageError: when the store or the disk refuses.
+        :raises NxCloudCancelledError: when it was given up.
         """
+        written = [
+            each for each in run_in_threads(self._write, [records], threads=1, stop=stop, tick=_TICK) if each
+        ]
+        if not written:
+            raise NxCloudCancelledError("the task was told to stop while it wrote the manifest")
+
+    def _write(self, records: Iterable[Record]) -> None:
         staged = self._storage.stage()
-        for record in records:
-            staged.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        try:
+            for record in records:
+                staged.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        except OSError as error:
+            raise storage_error("stage", self.uri, error) from error
         self._storage.publish(self._name, staged, "application/x-ndjson")
 
-    def write_in_passing(self, records: Iterable[Record]) -> None:
+    def write_in_passing(self, records: Sequence[Record]) -> None:
         """
         Write the file if that takes a moment only, and never fail: another error is on its way.
 
@@ -77,7 +92,7 @@ class Manifest:
 
         def write() -> None:
             try:
-                self.write(records)
+                self._write(records)
             except Exception:
                 log.exception("The manifest %r was not written", self.uri)
 

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from airflow_provider_nxcloud.exceptions import (
 )
 from airflow_provider_nxcloud.links import console_url
 from airflow_provider_nxcloud.staging import StagedFile, make_staging_folder
-from airflow_provider_nxcloud.workers import run_in_passing
+from airflow_provider_nxcloud.workers import Room, run_in_passing
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 #: What is sent to an object store at once, in bytes: the least that S3 takes as a part. fsspec's own default of
 #: 50 MB, times the workers, is what fills memory.
 BLOCK_SIZE = 5 * 1024 * 1024
-#: How many uploads of more than a block run at once, each holding about three blocks in memory.
-LARGE_UPLOADS = 4
+#: How much of the media is uploaded at once, each taking up to a block; memory holds it about three times.
+_UPLOAD_ROOM = 4 * BLOCK_SIZE
 _CHUNK_BYTES = 256 * 1024
 #: Seconds for aborting uploads that hang when the task is stopped.
-_ABORT_SECONDS = 0.75
+_ABORT_SECONDS = 0.5
 
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?\Z", re.ASCII)
 
@@ -64,15 +64,16 @@ class Storage(ABC):
     """
 
     def __init__(self, staging_parent: Path) -> None:
-        self._staging = make_staging_folder(staging_parent)
+        #: Where media wait until they are verified.
+        self.staging = make_staging_folder(staging_parent)
 
     def stage(self) -> StagedFile:
         """Return an empty staged file."""
-        return StagedFile(self._staging)
+        return StagedFile(self.staging)
 
     def close(self) -> None:
         """Remove everything staged; publish nothing afterwards."""
-        shutil.rmtree(self._staging, ignore_errors=True)
+        shutil.rmtree(self.staging, ignore_errors=True)
 
     @abstractmethod
     def uri(self, name: str) -> str:
@@ -180,7 +181,7 @@ class ObjectStorage(Storage):
         self._conn_id = conn_id
         self._write_kwargs = write_kwargs
         self._fs = self._filesystem()
-        self._large_uploads = threading.BoundedSemaphore(LARGE_UPLOADS)
+        self._room = Room(_UPLOAD_ROOM)
         self._under_way: set[AbstractBufferedFile] = set()
         super().__init__(Path(tempfile.gettempdir()))
 
@@ -217,7 +218,7 @@ class ObjectStorage(Storage):
     ) -> None:
         """Write the object in one upload, which is aborted when anything goes wrong."""
         options = {**self._content_type(mime_type), **self._write_kwargs}
-        with self._large_uploads if staged.size > BLOCK_SIZE else nullcontext():
+        with self._room.take(min(staged.size, BLOCK_SIZE)):
             self._upload(name, staged, options, stop or threading.Event())
 
     def close(self) -> None:

@@ -192,7 +192,10 @@ class Transfer:
             text = str(error) if error.media_id else f"media {item.media_id!r}: {error}"
             return Outcome(failed_record(item, text), error)
         except OSError as error:
-            raise NxCloudStorageError(f"cannot stage media {item.media_id!r}: {error.strerror}") from error
+            raise NxCloudStorageError(
+                f"cannot stage media {item.media_id!r} in {str(self._storage.staging)!r}: {error.strerror}; make "
+                "room there, or have TMPDIR name another place"
+            ) from error
 
     def _store(self, item: MediaItem) -> dict[str, Any]:
         media = None if self._names.is_known(item) else self._hook.get_media(item.media_id)

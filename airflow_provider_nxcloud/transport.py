@@ -16,7 +16,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
 from airflow_provider_nxcloud import __version__
 from airflow_provider_nxcloud.connection import ConnectionSettings
-from airflow_provider_nxcloud.deadline import bounded, deadline
+from airflow_provider_nxcloud.watch import CheckPeer, watched, watchful
 
 
 class _QueryFilter(logging.Filter):
@@ -71,7 +71,14 @@ class Transport:
         self.adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, until: float
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        until: float,
+        check_peer: CheckPeer | None = None,
     ) -> BaseHTTPResponse:
         """
         Send one request.
@@ -82,6 +89,8 @@ class Transport:
         :param body: the body, None for none.
         :param until: when, by :func:`time.monotonic`, the last byte of the response must have come, however
             steadily it drips: reading on raises :class:`TimeoutError` as urllib3's ``ReadTimeoutError``.
+        :param check_peer: called with the IP address of a new connection before anything is sent over it; raises
+            to refuse it. Default: no check.
         :return: the response, its body unread, for the caller to close.
         :raises urllib3.exceptions.HTTPError: when no response comes.
         :raises OSError: when a CA bundle cannot be read.
@@ -90,7 +99,7 @@ class Transport:
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         route = self._routes.get(origin) or self._routes.setdefault(origin, self._route(origin))
-        with deadline(until):
+        with watched(until, check_peer):
             return route.pool.urlopen(
                 method,
                 f"{route.prefix}{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
@@ -114,7 +123,7 @@ class Transport:
         if not isinstance(pool, HTTPConnectionPool):
             raise requests.exceptions.InvalidSchema(f"no way to send HTTP to {origin}")
         self.adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]
-        pool.ConnectionCls = bounded(pool.ConnectionCls)
+        pool.ConnectionCls = watchful(pool.ConnectionCls)
         whole_url = self.adapter.request_url(request, proxies) != request.path_url
         return _Route(pool, prefix=origin if whole_url else "")
 

@@ -6,14 +6,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Seconds that threads which were told to stop are waited for. Airflow kills a task five seconds after it was
+#: Seconds that threads which were told to stop are waited for. A task has to be over three seconds after it was
 #: told to stop, and there is more to be done in them.
-_FAREWELL = 0.75
+_FAREWELL = 0.5
 
 
 def run_in_threads(
@@ -40,10 +41,10 @@ def run_in_threads(
         todo.put(item)
     waiting_for = todo.qsize()
 
-    failed = threading.Event()
+    over = threading.Event()
 
     def take() -> None:
-        while not stop.is_set() and not failed.is_set():
+        while not stop.is_set() and not over.is_set():
             try:
                 item = todo.get_nowait()
             except queue.Empty:
@@ -51,7 +52,7 @@ def run_in_threads(
             try:
                 results.put((item, work(item)))
             except BaseException as error:  # noqa: BLE001, it is raised again where it is awaited
-                failed.set()
+                over.set()
                 results.put(error)
 
     workers = [
@@ -62,18 +63,24 @@ def run_in_threads(
         worker.start()
     try:
         while waiting_for and not stop.is_set():
-            try:
-                result = results.get(timeout=tick)
-            except queue.Empty:
-                yield None
-                continue
+            result = _get(results, tick)
             if isinstance(result, BaseException):
                 raise result
-            waiting_for -= 1
+            waiting_for -= result is not None
             yield result
-    finally:
+    except BaseException:
         stop.set()
+        raise
+    finally:
+        over.set()
         _take_leave_of(workers)
+
+
+def _get(results: queue.SimpleQueue[T], seconds: float) -> T | None:
+    try:
+        return results.get(timeout=seconds)
+    except queue.Empty:
+        return None
 
 
 def run_in_passing(work: Callable[[], object], *, seconds: float) -> None:
@@ -86,6 +93,37 @@ def run_in_passing(work: Callable[[], object], *, seconds: float) -> None:
     thread = threading.Thread(target=work, name="nxcloud-in-passing", daemon=True)
     thread.start()
     thread.join(seconds)
+
+
+class Room:
+    """
+    Room for so much at once, given in turn: what is large is not passed by for ever by what is small.
+
+    :param size: how much.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = self._free = size
+        self._door = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, size: int) -> Iterator[None]:
+        """
+        Wait for room and hold it.
+
+        :param size: how much; what is larger than the room takes all of it.
+        """
+        size = min(size, self._size)
+        with self._door, self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
 
 
 def _take_leave_of(workers: Iterable[threading.Thread]) -> None:

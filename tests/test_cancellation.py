@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import signal
@@ -184,14 +185,33 @@ def test_on_kill_keeps_what_is_stored(sandbox, stuck, destination):
     assert stored.read_bytes() == sandbox.media["1000000001"].content
 
 
-def test_on_kill_before_execute_is_harmless(sandbox, destination):
-    operator = NxCloudGetMediaOperator(
-        task_id="fetch", media_ids=["1000000001"], destination=str(destination)
-    )
-
+def test_on_kill_before_execute_is_not_lost(sandbox, operator, destination):
     operator.on_kill()
 
-    assert operator.execute(context={})[0]["status"] == "stored"
+    with pytest.raises(NxCloudCancelledError):
+        operator.execute(context={})
+    assert sandbox.requests == []
+    assert list(destination.iterdir()) == []
+
+
+def test_on_kill_while_execute_imports_is_not_lost(sandbox, operator, destination, monkeypatch):
+    name = "airflow_provider_nxcloud.results"
+    spec = importlib.util.find_spec(name)
+
+    class KillingFinder:
+        @staticmethod
+        def find_spec(wanted, *_):
+            if wanted == name:
+                operator.on_kill()
+                return spec
+            return None
+
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [KillingFinder, *sys.meta_path])
+
+    with pytest.raises(NxCloudCancelledError):
+        operator.execute(context={})
+    assert sandbox.requests == []
 
 
 class KillingPath(os.PathLike):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from airflow_provider_nxcloud.workers import run_in_threads
+from airflow_provider_nxcloud.workers import Room, run_in_passing, run_in_threads
 
 TIMEOUT = 10
 
@@ -178,3 +179,67 @@ def _join(prefix: str) -> None:
         if thread.name.startswith(prefix) and not thread.name.startswith("nxcloud-sandbox"):
             thread.join(TIMEOUT)
             assert not thread.is_alive()
+
+
+def test_workers_that_end_well_leave_stop_to_its_owner(stop):
+    list(run(str, range(5), stop=stop))
+    assert not stop.is_set()
+
+
+def test_workers_told_to_stop_are_given_a_moment_to_clean_up(stop):
+    cleaned, started = threading.Event(), threading.Event()
+
+    def work(item):
+        started.set()
+        stop.wait(TIMEOUT)
+        threading.Event().wait(0.1)
+        cleaned.set()
+
+    results = run(work, [1], stop=stop, tick=0.01)
+    assert next(results) is None
+    assert started.wait(TIMEOUT)
+    stop.set()
+    list(results)
+    assert cleaned.is_set()
+
+
+def test_in_passing_waits_no_longer_than_said(gate):
+    started = time.monotonic()
+    run_in_passing(lambda: gate.wait(TIMEOUT), seconds=0.1)
+    assert 0.1 <= time.monotonic() - started < TIMEOUT / 2
+
+
+def test_in_passing_waits_for_what_takes_a_moment():
+    done = []
+    run_in_passing(lambda: (threading.Event().wait(0.05), done.append(1)), seconds=TIMEOUT)
+    assert done == [1]
+
+
+def hold(room, size, inside, gate):
+    with room.take(size):
+        inside.release()
+        gate.wait(TIMEOUT)
+
+
+@pytest.mark.parametrize(("size", "fit"), [(1, 10), (3, 3), (10, 1), (99, 1)])
+def test_room_lets_in_no_more_than_fits(size, fit, gate):
+    room, inside = Room(10), threading.Semaphore(0)
+    threads = [threading.Thread(target=hold, args=(room, size, inside, gate)) for _ in range(fit + 3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(fit):
+        assert inside.acquire(timeout=TIMEOUT)
+    assert not inside.acquire(timeout=0.05)
+    gate.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    with room.take(10):
+        pass
+
+
+def test_room_is_left_by_an_error():
+    room = Room(10)
+    with pytest.raises(ValueError, match="out"), room.take(10):
+        raise ValueError("out")
+    with room.take(10):
+        pass

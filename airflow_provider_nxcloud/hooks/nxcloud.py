@@ -258,7 +258,7 @@ class NxCloudHook(BaseHook):
             raise question.error(
                 NxCloudUnavailableError, f"NXCloud cannot be reached: {network_cause(error)}"
             ) from None
-        return read_answer(response, question, signature=headers["sign"])
+        return read_answer(response, question, secrets=(headers["sign"], settings.access_secret))
 
 
 def _raise_if_wrong(answer: Answer, question: Question) -> None:

@@ -70,7 +70,8 @@ class NxCloudGetMediaOperator(BaseOperator):
     ui_color = "#d8f3e6"
     operator_extra_links = (NxCloudDestinationLink(),)
 
-    #: Set by :meth:`on_kill`, which may come from a signal handler while :meth:`execute` runs.
+    #: Both set by :meth:`on_kill`, which a signal handler may call before and while :meth:`execute` runs.
+    _killed = False
     _stop: threading.Event | None = None
     #: Destination and counts of the transfer, once there was one.
     _lineage: tuple[str, dict[str, int]] | None = None
@@ -108,14 +109,16 @@ class NxCloudGetMediaOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Fetch the media; see the class for what is returned and raised."""
+        # First of all, so that a kill is noticed from here on.
+        self._stop = stop = threading.Event()
+        if self._killed:
+            stop.set()
         # Imported here and below, because a DAG file pays for whatever this module imports.
         from airflow_provider_nxcloud.destination import open_storage
         from airflow_provider_nxcloud.lineage import add_outlet_metadata
         from airflow_provider_nxcloud.metrics import report
         from airflow_provider_nxcloud.results import Manifest, count, judge
 
-        # First of all, so that a kill is noticed from here on.
-        self._stop = stop = threading.Event()
         transfer = self._prepare(stop)
         with ExitStack() as resources:
             manifest = None
@@ -135,7 +138,7 @@ class NxCloudGetMediaOperator(BaseOperator):
             tags = {"dag_id": self.dag_id, "task_id": self.task_id}
             report(counts, seconds=result.seconds, tags=tags)
             if manifest is not None and result.ended_by is None:
-                manifest.write(records)
+                manifest.write(records, stop)
             elif manifest is not None:
                 manifest.write_in_passing(records)
         judge(result, ignore_media_errors=self.ignore_media_errors)
@@ -162,7 +165,8 @@ class NxCloudGetMediaOperator(BaseOperator):
         )
 
     def on_kill(self) -> None:
-        """End the running :meth:`execute` within a second."""
+        """End the running :meth:`execute` within a second or two, or the one that is about to begin."""
+        self._killed = True
         if self._stop is not None:
             self._stop.set()
 

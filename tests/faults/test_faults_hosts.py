@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +170,28 @@ def test_download_carries_nothing_of_nxclouds(by, sandbox, elsewhere, fetch, tmp
         assert download.method == "GET"
     # The same netrc must not overwrite how the API is called.
     assert all("Authorization" not in call.headers for call in sandbox.calls())
+
+
+def test_name_that_leads_inside_only_when_it_is_connected_to_is_refused(
+    sandbox, photo, fetch, connect, monkeypatch
+):
+    """DNS rebinding: the check sees an outside address, the connection gets another."""
+    port = sandbox.base_url.rpartition(":")[2]
+    resolve = socket.getaddrinfo
+    answers = iter(["93.184.216.34", "127.0.0.1"])
+
+    def rebind(host, *args, **kwargs):
+        if host == "media.example":
+            return resolve(next(answers), *args, **kwargs)
+        # The rule holds only where NXCloud itself is outside.
+        return resolve("93.184.216.34" if host == "127.0.0.1" and not args[0] else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebind)
+    lead(sandbox, "url", f"http://media.example:{port}/photo")
+
+    run = fetch(["photo-1"])
+
+    assert type(run.error) is NxCloudMediaLostError
+    assert "'media.example' is inside your own network" in run.record["error"]
+    assert next(answers, None) is None
+    assert sandbox.downloads() == []

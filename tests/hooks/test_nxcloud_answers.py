@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -209,3 +210,15 @@ def test_get_media_refusing_status_with_json_is_a_wrong_request(sandbox, hook, b
 def test_get_media_refusing_status_with_documented_code_is_that_code(sandbox, hook):
     sandbox.inject("api.status", status=400, body='{"code": 1003, "message": "no", "data": null}', times=None)
     assert type(failure(lambda: hook.get_media(MEDIA_ID))) is NxCloudCredentialsError
+
+
+@pytest.mark.parametrize("change", [str, str.upper])
+def test_secrets_that_the_answer_echoes_are_in_no_error(sandbox, hook, change):
+    now = time.time()
+    hook._auth._clock = lambda: now  # so that each call has the same signature
+    hook.get_media(MEDIA_ID)
+    sign = change(sandbox.calls()[0].headers["sign"])
+    sandbox.inject("api.code", code=9002, message=f"bad sign {sign} of {change('canary-secret')}")
+
+    text = str(failure(lambda: hook.get_media(MEDIA_ID)))
+    assert "bad sign *** of ***" in text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_nxcloud.exceptions import (
     NxCloudCredentialsError,
+    NxCloudInputError,
     NxCloudMediaFailedError,
     NxCloudMediaLostError,
     NxCloudPhoneNumberError,
@@ -162,3 +165,50 @@ def test_failed_run_leaves_no_staging(sandbox, fetch, destination, manifest):
 
     assert list(destination.iterdir()) == []
     assert [path.name for path in manifest.parent.iterdir()] == ["manifest.jsonl"]
+
+
+def test_api_that_is_down_for_good_ends_the_task_before_all_were_tried(sandbox, fetch):
+    ids = [sandbox.add_media(b"x", "image/jpeg", media_id=f"photo-{n}").media_id for n in range(60)]
+    sandbox.inject("api.status", times=None, status=503)
+
+    with pytest.raises(NxCloudMediaFailedError, match="unavailable for 20 media in a row") as raised:
+        fetch(ids, max_workers=1)
+
+    assert not isinstance(raised.value, AirflowFailException)
+    assert len({call.media_id for call in sandbox.calls()}) in (20, 21)
+
+
+def test_staging_for_an_object_store_that_is_not_possible_is_named(sandbox, fetch, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", '{"conn_type": "aws", "login": "key", "password": "secret"}')
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+
+    with pytest.raises(NxCloudStorageError, match=r"cannot stage for 's3://store@media/in'.*No such file"):
+        fetch([PHOTO], destination="s3://store@media/in")
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(("scheme", "needed"), [("s3", "aws"), ("gs", "google_cloud_platform")])
+def test_storage_connection_of_another_type_is_named(sandbox, fetch, monkeypatch, scheme, needed):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_STORE", '{"conn_type": "postgres", "login": "key", "password": "secret"}'
+    )
+
+    with pytest.raises(NxCloudInputError, match=f"'store' of .* is of type 'postgres', where '{needed}'"):
+        fetch([PHOTO], destination=f"{scheme}://store@media/in")
+    assert sandbox.requests == []
+
+
+def test_disk_that_is_full_names_the_folder_and_the_remedy(sandbox, fetch, monkeypatch):
+    sandbox.add_media(b"x" * 600_000, "video/mp4", media_id="film")
+
+    def full(self, memory):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("airflow_provider_nxcloud.staging.StagedFile._spill", full)
+    with pytest.raises(NxCloudStorageError, match=r"'film' in '/.*nxcloud-staging.*No space left.*TMPDIR"):
+        fetch(["film"])
+
+
+def test_object_name_without_the_media_id_is_warned_of(sandbox, fetch, caplog):
+    fetch([PHOTO], object_name="{file_name}{extension}")
+    assert "has no {media_id}: media of different runs can get the same name" in caplog.text

@@ -224,6 +224,35 @@ def test_upload_that_hangs_when_the_task_is_stopped_is_aborted(
     assert list(temporary.iterdir()) == []
 
 
+def test_manifest_that_hangs_does_not_outlive_the_stop_of_the_task(
+    store, prefix, sandbox, destination, temporary
+):
+    operator = NxCloudGetMediaOperator(
+        task_id="fetch",
+        media_ids=[PHOTO],
+        destination=str(destination),
+        manifest=f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/manifest.jsonl",
+    )
+    store.proxy.hold("^(PUT|POST) ")
+    killed_at = []
+
+    def kill() -> None:
+        assert store.proxy.holds.wait(30)
+        killed_at.append(time.monotonic())
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(NxCloudCancelledError, match="manifest"):
+        operator.execute(context={})
+    took = time.monotonic() - killed_at[0]
+    killer.join()
+
+    assert took < 3
+    assert list(temporary.iterdir()) == []
+    assert [path.name for path in destination.iterdir()] == [f"{PHOTO}.jpg"]
+
+
 def test_unknown_storage_connection_is_named_before_any_call(store, fetch, sandbox):
     destination = f"{store.scheme}://no_such_store@{store.bucket}/in"
 

@@ -1,4 +1,4 @@
-"""A deadline for a whole response: a read timeout alone never ends one that drips."""
+"""What urllib3's connections do not watch: when a whole response is due, and where a name has led to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import math
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -15,41 +15,52 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection
 
-_until: ContextVar[float | None] = ContextVar("until", default=None)
+CheckPeer = Callable[[str], None]
+
+_watch: ContextVar[tuple[float, CheckPeer | None] | None] = ContextVar("watch", default=None)
 
 
 @contextmanager
-def deadline(until: float) -> Iterator[None]:
+def watched(until: float, check_peer: CheckPeer | None) -> Iterator[None]:
     """
-    Give the responses that begin inside a deadline, which also holds for what is read of them afterwards.
+    Watch the exchanges that begin inside.
 
-    :param until: when the last byte must have come, by :func:`time.monotonic`.
+    :param until: when the last byte of a response must have come, by :func:`time.monotonic`; a read timeout alone
+        never ends one that drips. Holds for what is read afterwards too.
+    :param check_peer: called with the IP address of each new connection before anything is sent; raises to
+        refuse it. None for no check.
     """
-    token = _until.set(until)
+    token = _watch.set((until, check_peer))
     try:
         yield
     finally:
-        _until.reset(token)
+        _watch.reset(token)
 
 
 @cache
-def bounded(connection_class: type[Any]) -> type[Any]:
+def watchful(connection_class: type[Any]) -> type[Any]:
     """
-    Return a connection class that keeps to the :func:`deadline`.
+    Return a connection class that does what :func:`watched` says.
 
     :param connection_class: one of urllib3's, to be replaced in its pool.
     :return: a subclass; the same class when it is one already.
     """
-    if issubclass(connection_class, _BoundedConnection):
+    if issubclass(connection_class, _WatchfulConnection):
         return connection_class
-    return type("BoundedConnection", (_BoundedConnection, connection_class), {})
+    return type("WatchfulConnection", (_WatchfulConnection, connection_class), {})
 
 
-class _BoundedConnection(HTTPConnection):
+class _WatchfulConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _, check_peer = _watch.get() or (None, None)
+        if check_peer is not None:
+            check_peer(self.sock.getpeername()[0])
+
     # What http.client calls for each response, a proxy's included; headers are read through it as well.
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:  # type: ignore[override]
         response = HTTPResponse(sock, *args, **kwargs)
-        until = _until.get()
+        until, _ = _watch.get() or (None, None)
         if until is not None:
             raw = response.fp.detach()
             response.fp = io.BufferedReader(_BoundedReader(raw, sock, until))
