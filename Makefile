@@ -92,6 +92,11 @@ build: $(READY) ## Build the wheel and the source distribution into dist/, and t
 bench: $(READY) ## Measure what importing costs a DAG file
 	$(BIN)/python benchmarks/import_cost.py
 
+.PHONY: reliability
+reliability: $(READY) ## Fetch 20,000 media through faults and SIGKILLs and compare them; measure memory (10 minutes)
+	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/memory.py
+
 .PHONY: clean
 clean: ## Remove everything these commands made
 	rm -rf $(VENV) $(VENV)-storages $(VENV)-ui-* .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -42,9 +42,12 @@ def main() -> None:
     )
     parser.add_argument("--megabytes", type=int, default=100, help="size of each (default: %(default)s)")
     parser.add_argument("--ids", type=int, default=10_000, help="small media (default: %(default)s)")
+    parser.add_argument(
+        "--photos", type=int, default=200, help="media of 5 MB, for S3 (default: %(default)s)"
+    )
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if min(options.documents, options.megabytes, options.ids) < 1:
+    if min(options.documents, options.megabytes, options.ids, options.photos) < 1:
         parser.error("every number must be at least 1")
     if options.case:
         measure(**json.loads(options.case))
@@ -53,6 +56,7 @@ def main() -> None:
     large = f"{options.documents} documents of {options.megabytes} MB"
     run(f"{large} to file://", options.documents, size, s3=False)
     run(f"{large} to s3://", options.documents, size, s3=True)
+    run(f"{options.photos} photos of 5 MB to s3://", options.photos, 5 * 2**20, s3=True)
     run(f"{options.ids} media of 1 KB to file://", options.ids, 1000, s3=False)
 
 
@@ -85,11 +89,11 @@ def run(name: str, count: int, size: int, *, s3: bool) -> None:
             done = subprocess.run(
                 [sys.executable, __file__, "--case", case],
                 env=environment,
-                check=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                capture_output=True,
                 text=True,
             )
+            if done.returncode:
+                raise SystemExit(f"{name}: failed\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
             print(f"{name}: {done.stdout.splitlines()[-1]}", flush=True)
     finally:
         for process in filter(None, (sandbox, store)):

@@ -104,11 +104,12 @@ def soak(options: argparse.Namespace, folder: Path) -> None:
     ]
     print(f"{options.media} media in {runs} runs with {options.kills} SIGKILLs, {seconds:.0f} s")
     print(f"lost {len(expected.keys() - found.keys())}, corrupt {len(corrupt)}, ", end="")
-    strays = [
-        name for name, path in found.items() if name not in expected and ".nxcloud-staging-" in str(path)
-    ]
-    foreign = len(found.keys() - expected.keys()) - len(strays)
-    print(f"doubled or foreign {foreign}, strays of kills {len(strays)}")
+    staged = [name for name, path in found.items() if ".nxcloud-staging-" in str(path)]
+    foreign = len(found.keys() - expected.keys() - set(staged))
+    folders = len(list((folder / "out").glob(".nxcloud-staging-*")))
+    print(
+        f"doubled or foreign {foreign}; staging folders left by kills {folders}, files in them {len(staged)}"
+    )
     calls, downloads = stats["calls"] - options.media, stats["downloads"] - options.media
     print(
         f"{calls} API calls and {downloads} downloads more than one a media: faults, and asking again after kills"
@@ -118,12 +119,14 @@ def soak(options: argparse.Namespace, folder: Path) -> None:
 def run_until_done(options: argparse.Namespace, out: Path, environment: dict[str, str]) -> int:
     """Run the operator again and again, killing the first runs, and return how many runs it took."""
     for run in range(1, options.kills + 20):
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(out), str(options.media)],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        log = out.with_suffix(".log")
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", RUN, str(out), str(options.media)],
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
         if run <= options.kills:
             enough = options.media * run // (options.kills + 1)
             while process.poll() is None and (len(list(out.glob("media*"))) if out.exists() else 0) < enough:
@@ -131,7 +134,7 @@ def run_until_done(options: argparse.Namespace, out: Path, environment: dict[str
             process.kill()
         if process.wait() == 0:
             return run
-    raise SystemExit("the operator did not succeed in any run")
+    raise SystemExit(f"the operator did not succeed in any run; the last said:\n{log.read_text()[-2000:]}")
 
 
 def digest(what: Path | int) -> str:
