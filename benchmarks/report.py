@@ -93,15 +93,14 @@ GOALS = [
 ]
 
 
-def report(results: Results, notes: Sequence[str], command: str) -> str:
+def report(results: Results, notes: Sequence[str]) -> str:
     """
     Return the report.
 
     :param results: by scenario and contender.
-    :param notes: what could not be measured.
-    :param command: what was run.
+    :param notes: what comes first: circumstances, and what could not be measured.
     """
-    parts = [f"{machine()}. Made by `{command}`.", *(f"Left out: {note}." for note in notes)]
+    parts = list(notes)
     goals = [goal.row(results) for goal in GOALS if goal.ours[0] in results]
     if goals:
         parts.append("### Goals\n\n" + table(["ratio", "goal", "of what", "holds"], goals))
@@ -158,7 +157,8 @@ def machine() -> str:
         versions.append(" ".join(output.split()[:2]))
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"{date.today()}, {psutil.cpu_count()} cores ({cpu_model()}), {memory:.0f} GiB, "
+        f"{date.today()}, {psutil.cpu_count()} cores ({cpu_model()}), {memory:.0f} GiB, load average "
+        f"{psutil.getloadavg()[1]:.1f} beforehand, "
         f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}, "
         + ", ".join(versions)
     )
