@@ -113,13 +113,22 @@ class Connection(asyncio.Protocol):
     def _send(self, head: bytes, body: bytes) -> None:
         if self._link.bytes_per_second and body:
             self._transport.write(head)
-            for start in range(0, len(body), _PIECE):
-                piece = memoryview(body)[start : start + _PIECE]
-                self._loop.call_at(self._link.book(len(piece)), self._transport.write, piece)
+            self._send_piece(memoryview(body))
         elif body:
             self._transport.writelines([head, body])
         else:
             self._transport.write(head)
+
+    def _send_piece(self, body: memoryview) -> None:
+        """Send the first piece of a body when the link is free, and the rest after it."""
+        piece, rest = body[:_PIECE], body[_PIECE:]
+
+        def send() -> None:
+            self._transport.write(piece)
+            if rest:
+                self._send_piece(rest)
+
+        self._loop.call_at(self._link.book(len(piece)), send)
 
 
 class Link:
