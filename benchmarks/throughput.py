@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from fnmatch import fnmatchcase
@@ -24,6 +25,8 @@ _MARKERS = ("<!-- begin benchmark -->\n", "<!-- end benchmark -->")
 
 def main() -> None:
     """Run and report."""
+    # Stopped either way, it ends what it started and removes what it wrote.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = parse_options()
     where = machine()  # before the load is our own
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
