@@ -97,9 +97,17 @@ reliability: $(READY) ## Fetch 20,000 media through faults and SIGKILLs and comp
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/memory.py
 
+.PHONY: bench-all
+bench-all: ## Measure the operator beside the other ways to do its job, a quarter of an hour
+	@$(MAKE) --no-print-directory VENV=$(VENV)-bench GROUP=bench .bench-all
+
+.PHONY: .bench-all
+.bench-all: $(READY)
+	$(BIN)/python benchmarks/throughput.py $(BENCH)
+
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-storages $(VENV)-ui-* .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-storages $(VENV)-bench $(VENV)-ui-* .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'
