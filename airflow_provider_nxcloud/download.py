@@ -24,7 +24,7 @@ from airflow_provider_nxcloud.exceptions import (
 )
 from airflow_provider_nxcloud.hosts import MediaHosts
 from airflow_provider_nxcloud.media import Media
-from airflow_provider_nxcloud.retries import TRY_AGAIN_STATUSES, parse_retry_after, retrying
+from airflow_provider_nxcloud.retries import TRY_AGAIN_STATUSES, call_with_retries, parse_retry_after
 from airflow_provider_nxcloud.staging import StagedFile
 from airflow_provider_nxcloud.transport import Transport, network_cause
 
@@ -87,15 +87,15 @@ class Downloader:
         """
         max_seconds = DEADLINE_TIMEOUTS * self._settings.timeout
         job = _Download(self, media, staged, refresh, sha256, time.monotonic() + max_seconds)
-        policy = retrying(
-            NxCloudDownloadError,
-            max_attempts=self._settings.max_attempts,
-            sleep=self._sleep,
-            max_seconds=max_seconds,
-        )
         try:
             try:
-                policy(job.attempt)
+                call_with_retries(
+                    job.attempt,
+                    NxCloudDownloadError,
+                    max_attempts=self._settings.max_attempts,
+                    sleep=self._sleep,
+                    max_seconds=max_seconds,
+                )
             except _NotFoundError:
                 self._sleep(NOT_FOUND_GRACE)
                 job.attempt()

@@ -138,6 +138,8 @@ def presentable(text: str) -> str:
     :param text: any text.
     :return: the text with each control character or lone surrogate replaced.
     """
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from tenacity import (
     RetryCallState,
@@ -27,6 +28,8 @@ from airflow_provider_nxcloud.exceptions import NxCloudError
 from airflow_provider_nxcloud.http_date import parse_http_date
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: HTTP statuses below 500 that ask to come again.
 TRY_AGAIN_STATUSES = frozenset({408, 425, 429})
@@ -62,6 +65,39 @@ def retrying(
         sleep=sleep,
         reraise=True,
     )
+
+
+def call_with_retries(
+    attempt: Callable[[], T],
+    *kinds: type[NxCloudError],
+    max_attempts: int,
+    sleep: Callable[[float], None],
+    max_seconds: float = float("inf"),
+) -> T:
+    """
+    Call a function under the policy, which is made only once the first attempt has failed: most succeed.
+
+    :param attempt: what to try.
+    :param kinds: as of :func:`retrying`.
+    :param max_attempts: as of :func:`retrying`.
+    :param sleep: as of :func:`retrying`.
+    :param max_seconds: as of :func:`retrying`.
+    :return: what the attempt that succeeds returns.
+    :raises NxCloudError: what the last attempt raised.
+    """
+    started = time.monotonic()
+    try:
+        return attempt()
+    except kinds as error:
+        first_errors = [error]
+
+    def attempt_again() -> T:
+        if first_errors:
+            raise first_errors.pop()
+        return attempt()
+
+    left = max_seconds - (time.monotonic() - started)
+    return retrying(*kinds, max_attempts=max_attempts, sleep=sleep, max_seconds=left)(attempt_again)
 
 
 def parse_retry_after(value: str | None) -> float | None:

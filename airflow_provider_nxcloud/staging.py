@@ -21,6 +21,7 @@ FOLDER_PREFIX = ".nxcloud-staging-"
 #: Staging folders older than this were left by a killed process, in seconds.
 STRAY_AGE = 24 * 3600
 
+_CHUNK_BYTES = 256 * 1024
 _numbers = itertools.count()
 
 
@@ -47,10 +48,14 @@ class StagedFile:
     The bytes of one media, hashed as they arrive.
 
     :param folder: where the file goes if it gets too large for memory.
+    :param md5: whether to compute the MD5 as the bytes arrive too, default True; it takes several times what the
+        SHA-256 does, so without it is computed only when it is asked for.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / str(next(_numbers))
+    def __init__(self, folder: str | os.PathLike[str], *, md5: bool = True) -> None:
+        # No pathlib here: for small files it would take as much time as the file.
+        self._path = f"{os.fspath(folder)}/{next(_numbers)}"
+        self._md5_on_arrival = md5
         self._file: BinaryIO = io.BytesIO()
         self.restart()
 
@@ -74,7 +79,8 @@ class StagedFile:
         self._file.write(chunk)
         self.size += len(chunk)
         self._sha256.update(chunk)
-        self._md5.update(chunk)
+        if self._md5_on_arrival:
+            self._md5.update(chunk)
 
     @property
     def sha256(self) -> str:
@@ -84,7 +90,12 @@ class StagedFile:
     @property
     def md5(self) -> str:
         """MD5 of everything written, in lower-case hex."""
-        return self._md5.hexdigest()
+        if self._md5_on_arrival:
+            return self._md5.hexdigest()
+        late = hashlib.md5(usedforsecurity=False)
+        for chunk in self.chunks(_CHUNK_BYTES):
+            late.update(chunk)
+        return late.hexdigest()
 
     def head(self, size: int) -> bytes:
         """
@@ -109,7 +120,7 @@ class StagedFile:
         while chunk := self._file.read(size):
             yield chunk
 
-    def to_path(self) -> Path:
+    def to_path(self) -> str:
         """
         Finish the file on disk.
 
@@ -127,8 +138,9 @@ class StagedFile:
         in_memory = isinstance(self._file, io.BytesIO)
         self._file.close()
         if not in_memory:
-            self._path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
 
     def _spill(self, memory: io.BytesIO) -> None:
-        self._file = self._path.open("w+b")
+        self._file = open(self._path, "w+b")  # noqa: SIM115, it is closed by discard and to_path
         self._file.write(memory.getbuffer())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_nxcloud.content_type import content_type_option
 from airflow_provider_nxcloud.exceptions import (
     NxCloudCancelledError,
     NxCloudInputError,
@@ -39,22 +39,6 @@ _CHUNK_BYTES = 256 * 1024
 #: Seconds for aborting uploads that hang when the task is stopped.
 _ABORT_SECONDS = 0.5
 
-_MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?\Z", re.ASCII)
-
-
-def _content_settings(mime_type: str) -> Any:
-    from azure.storage.blob import ContentSettings
-
-    return ContentSettings(content_type=mime_type)
-
-
-#: Scheme -> the keyword for the Content-Type, and what makes its value. A wrong keyword is silently ignored.
-_CONTENT_TYPE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    **dict.fromkeys(("s3", "s3a"), ("ContentType", str)),
-    **dict.fromkeys(("gs", "gcs"), ("content_type", str)),
-    **dict.fromkeys(("abfs", "abfss", "adl"), ("content_settings", _content_settings)),
-}
-
 
 class Storage(ABC):
     """
@@ -67,9 +51,9 @@ class Storage(ABC):
         #: Where media wait until they are verified.
         self.staging = make_staging_folder(staging_parent)
 
-    def stage(self) -> StagedFile:
-        """Return an empty staged file."""
-        return StagedFile(self.staging)
+    def stage(self, *, md5: bool = True) -> StagedFile:
+        """Return an empty staged file; ``md5`` as there."""
+        return StagedFile(self.staging, md5=md5)
 
     def close(self) -> None:
         """Remove everything staged; publish nothing afterwards."""
@@ -125,18 +109,18 @@ class LocalStorage(Storage):
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         super().__init__(root)
-        self._root = root
-        self._folders = {root}
+        # No pathlib below: for small files it would take as much time as the file.
+        self._root = str(root)
+        self._folders = {self._root}
 
     def uri(self, name: str) -> str:
         """Return the ``file://`` URI."""
-        return f"file://{self._root / name}"
+        return f"file://{os.path.join(self._root, name)}"
 
     def find(self, name: str) -> int | None:
         """Look for a file."""
-        path = self._root / name
         try:
-            found = path.stat()
+            found = os.stat(os.path.join(self._root, name))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -153,11 +137,12 @@ class LocalStorage(Storage):
         stop: threading.Event | None = None,
     ) -> None:
         """Rename the staged file; a local file keeps no MIME type."""
-        path = self._root / name
+        path = os.path.join(self._root, name)
+        folder = os.path.dirname(path)
         try:
-            if path.parent not in self._folders:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._folders.add(path.parent)
+            if folder not in self._folders:
+                os.makedirs(folder, exist_ok=True)
+                self._folders.add(folder)
             os.replace(staged.to_path(), path)
         except IsADirectoryError as error:
             raise _refuse_folder(self.uri(name)) from error
@@ -197,10 +182,8 @@ class ObjectStorage(Storage):
 
     def find(self, name: str) -> int | None:
         """Look for an object, past any listing this process has cached."""
-        path = f"{self._path}/{name}"
         try:
-            self._fs.invalidate_cache(path.rpartition("/")[0])
-            info = self._fs.info(path)
+            info = self._info(f"{self._path}/{name}")
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -208,6 +191,17 @@ class ObjectStorage(Storage):
         if info["type"] != "file":
             raise _refuse_folder(self.uri(name))
         return int(info["size"])
+
+    def _info(self, path: str) -> Mapping[str, Any]:
+        fs = self._fs
+        if hasattr(fs, "call_s3"):
+            # s3fs's own info lists too where there is no object, in case there is a folder; S3 has none.
+            bucket, key, _ = fs.split_path(path)
+            head = fs.call_s3("head_object", fs.kwargs, Bucket=bucket, Key=key, **fs.req_kw)
+            return {"type": "file", "size": head["ContentLength"]}
+        fs.invalidate_cache(path.rpartition("/")[0])
+        info: Mapping[str, Any] = fs.info(path)
+        return info
 
     def publish(
         self,
@@ -217,7 +211,7 @@ class ObjectStorage(Storage):
         stop: threading.Event | None = None,
     ) -> None:
         """Write the object in one upload, which is aborted when anything goes wrong."""
-        options = {**self._content_type(mime_type), **self._write_kwargs}
+        options = {**content_type_option(self._scheme, mime_type), **self._write_kwargs}
         with self._room.take(min(staged.size, BLOCK_SIZE)):
             self._upload(name, staged, options, stop or threading.Event())
 
@@ -253,12 +247,6 @@ class ObjectStorage(Storage):
             raise
         except Exception as error:
             raise storage_error("write", self.uri(name), error) from error
-
-    def _content_type(self, mime_type: str | None) -> dict[str, Any]:
-        if self._scheme not in _CONTENT_TYPE or not mime_type or not _MIME_TYPE.match(mime_type):
-            return {}
-        keyword, make = _CONTENT_TYPE[self._scheme]
-        return {keyword: make(mime_type)}
 
     def _filesystem(self) -> AbstractFileSystem:
         try:

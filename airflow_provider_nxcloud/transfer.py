@@ -213,7 +213,8 @@ class Transfer:
         return self._download(item, media or self._hook.get_media(item.media_id), name)
 
     def _download(self, item: MediaItem, media: Media, name: str) -> dict[str, Any]:
-        staged = self._storage.stage()
+        # A given SHA-256 that matches makes the MD5 superfluous.
+        staged = self._storage.stage(md5=item.sha256 is None)
         try:
             self._downloader.download(
                 replace(media, mime_type=media.mime_type or item.mime_type),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
 from airflow_provider_nxcloud import __version__
 from airflow_provider_nxcloud.connection import ConnectionSettings
@@ -35,6 +35,7 @@ class _QueryFilter(logging.Filter):
 for _logger in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_logger).addFilter(_QueryFilter())
 
+_NO_RETRIES = Retry(False)
 USER_AGENT = f"airflow-provider-nxcloud/{__version__}"
 
 
@@ -105,7 +106,7 @@ class Transport:
                 f"{route.prefix}{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
                 body=body,
                 headers={"User-Agent": USER_AGENT, **headers},
-                retries=False,
+                retries=_NO_RETRIES,
                 redirect=False,
                 assert_same_host=False,
                 preload_content=False,

@@ -25,7 +25,7 @@ from airflow_provider_nxcloud.exceptions import (
     describe_code,
 )
 from airflow_provider_nxcloud.media import Media, presentable
-from airflow_provider_nxcloud.retries import retrying
+from airflow_provider_nxcloud.retries import call_with_retries
 from airflow_provider_nxcloud.transport import (
     USER_AGENT,
     Transport,
@@ -208,13 +208,13 @@ class NxCloudHook(BaseHook):
         return True, f"NXCloud accepts {proven}{clock}"
 
     def _with_retries(self, attempt: Callable[[], T]) -> T:
-        policy = retrying(
+        return call_with_retries(
+            attempt,
             NxCloudUnavailableError,
             NxCloudMediaNotReadyError,
             max_attempts=self.settings.max_attempts,
             sleep=self._sleep,
         )
-        return policy(attempt)
 
     def _get_media_once(self, media_id: str) -> Media:
         question = Question("getMedia", self.nxcloud_conn_id, media_id)

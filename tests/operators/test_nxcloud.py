@@ -314,7 +314,7 @@ def test_run_ends_with_a_summary(sandbox, fetch, destination, caplog):
     assert "3 of 3 media done in" in caplog.text
     assert ": 1 stored, 1 skipped, 1 failed; 0.0 MB" in caplog.text
     messages = [record.getMessage() for record in caplog.records]
-    group = messages[messages.index(f"::group::Fetching 3 media into file://{destination}") :]
+    group = messages[messages.index(f"::group::Fetching 3 media into file://{destination}/") :]
     assert any(message.startswith(f"Not stored: media '{TABLE}'") for message in group)
     assert group[-2] == "::endgroup::"
 
