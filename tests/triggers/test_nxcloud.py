@@ -365,18 +365,17 @@ def test_slow_secrets_backend_does_not_block_the_event_loop(sandbox, tmp_path):
         textwrap.dedent(
             """
             import os, threading
-            from airflow.providers.common.compat.sdk import Connection
             from airflow.secrets import BaseSecretsBackend
 
             ticked, goes_on = threading.Event(), []
 
             class SlowBackend(BaseSecretsBackend):
-                def get_connection(self, conn_id):
+                def get_conn_value(self, conn_id):
                     if conn_id != "in_the_vault":
                         return None
                     ticked.clear()
                     goes_on.append(ticked.wait(10))
-                    return Connection.from_json(os.environ["VAULT"], conn_id=conn_id)
+                    return os.environ["VAULT"]
             """
         )
     )
