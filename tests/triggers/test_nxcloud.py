@@ -233,7 +233,8 @@ def test_connection_is_looked_up_once_for_all_that_start_together(sandbox, monke
     async def get_connection(conn_id):
         lookups.append(conn_id)
         await asyncio.sleep(0.2)
-        return Connection.from_json(sandbox.connection_json, conn_id=conn_id)
+        fields = sandbox.connection
+        return Connection(conn_id=conn_id, **{**fields, "extra": json.dumps(fields["extra"])})
 
     monkeypatch.setattr("airflow_provider_nxcloud.looks.get_async_connection", get_connection)
 
