@@ -30,7 +30,7 @@ import os, time
 from airflow.secrets import BaseSecretsBackend
 
 class SlowBackend(BaseSecretsBackend):
-    def get_conn_value(self, conn_id):
+    def get_conn_value(self, conn_id, **_):
         time.sleep(1)
         if conn_id == "nxcloud_default":
             return os.environ["VAULT"]

@@ -371,7 +371,7 @@ def test_slow_secrets_backend_does_not_block_the_event_loop(sandbox, tmp_path):
             ticked, goes_on = threading.Event(), []
 
             class SlowBackend(BaseSecretsBackend):
-                def get_conn_value(self, conn_id):
+                def get_conn_value(self, conn_id, **_):
                     if conn_id != "in_the_vault":
                         return None
                     ticked.clear()
