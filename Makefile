@@ -76,6 +76,14 @@ pictures: ## Take the pictures of the connection form in docs/images
 	@command -v chromium > /dev/null || \
 		{ echo "This needs: apt-get install --no-install-recommends chromium fonts-dejavu-core"; exit 1; }
 
+.PHONY: matrix
+matrix: $(READY) ## Try every supported Airflow and Python: all tests at the ends and in the middle, a few elsewhere
+	$(BIN)/nox --tags gate
+
+.PHONY: matrix-full
+matrix-full: $(READY) ## Run all fast tests with every supported Airflow and Python
+	$(BIN)/nox --sessions tests lowest
+
 .PHONY: lint
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check
@@ -107,7 +115,7 @@ bench-all: ## Measure the operator beside the other ways to do its job, a quarte
 
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-storages $(VENV)-bench $(VENV)-ui-* .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-storages $(VENV)-ui-* .demo dist .mypy_cache .nox .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'

@@ -109,12 +109,8 @@ class ConnectionSettings:
         Airflow itself masks the password of a connection that it fetches, but nothing inside a proxy URL.
         Never call it on an event loop: on Airflow 3 it waits for the supervisor.
         """
-        try:
-            from airflow.sdk.log import mask_secret
-        except ImportError:  # Airflow 2
-            from airflow.utils.log.secrets_masker import (  # type: ignore[import-not-found,no-redef]
-                mask_secret,
-            )
+        from airflow_provider_nxcloud.compat import mask_secret
+
         secrets = {self.access_secret}
         for url in (self.proxies or {}).values():
             if password := urlsplit(url).password:

@@ -14,7 +14,7 @@ from pathlib import Path
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO = ROOT / ".demo"
+DEMO = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".demo").resolve()
 MEDIA = DEMO / "media"
 LOG = DEMO / "airflow.log"
 DAG_ID = "example_nxcloud_media_ids"
@@ -30,7 +30,7 @@ def main() -> None:
     with NxCloudSandbox() as sandbox:
         environment = airflow_environment(sandbox)
         print(f"The sandbox answers at {sandbox.base_url} with {len(sandbox.media)} media.")
-        print("Preparing an Airflow home in .demo/airflow ...", flush=True)
+        print(f"Preparing an Airflow home in {DEMO / 'airflow'} ...", flush=True)
         airflow(["db", "migrate"], environment)
         print(f"Running: airflow dags test {DAG_ID}", flush=True)
         airflow(["dags", "test", DAG_ID], environment)

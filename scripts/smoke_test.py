@@ -31,6 +31,10 @@ def main(dist: Path) -> None:
     folders = {name.split("/")[0] for name in names}
     assert folders == {"airflow_provider_nxcloud", f"{wheel.name.split('-py3')[0]}.dist-info"}, folders
     assert "airflow_provider_nxcloud/py.typed" in names
+    examples = {
+        f"airflow_provider_nxcloud/{path}" for path in Path().glob("example_dags/example_nxcloud_*.py")
+    }
+    assert examples <= set(names), examples - set(names)
     run(BIN / "twine", "check", "--strict", wheel, *dist.glob("*.tar.gz"))
     with tempfile.TemporaryDirectory() as scratch:
         python = Path(scratch, "venv", "bin", "python")

@@ -22,6 +22,8 @@ for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_
     os.environ.pop(name, None)
     os.environ.pop(name.upper(), None)
 
+# Its first import puts a filter for warnings in front of pytest's, which make those from our code errors.
+import airflow.configuration  # noqa: E402, F401
 import pytest  # noqa: E402
 from tenacity import wait_none  # noqa: E402
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from urllib.parse import quote
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, Connection
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, Connection, redact
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_nxcloud.connection import ConnectionSettings, clean_phone
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
-
-try:
-    from airflow.sdk._shared.secrets_masker import _secrets_masker
-except ImportError:  # Airflow 2
-    from airflow.utils.log.secrets_masker import _secrets_masker
 
 SECRET = "canary-s3cret"
 UI = {"conn_type": "nxcloud", "login": "key", "password": SECRET}
@@ -44,7 +40,7 @@ def refusal(**fields) -> str:
 @pytest.fixture(autouse=True)
 def masker(monkeypatch):
     """Airflow's masker without what it has learned; Airflow 2 masks the password of each connection made."""
-    masker = _secrets_masker()
+    masker = sys.modules[redact.__module__]._secrets_masker()
     monkeypatch.setattr(masker, "patterns", set())
     monkeypatch.setattr(masker, "replacer", None)
     return masker

@@ -14,6 +14,7 @@ from pathlib import Path
 import airflow
 import jsonschema
 import pytest
+from airflow.cli.cli_parser import get_parser
 from airflow.providers.common.compat.sdk import Connection
 from airflow.providers_manager import ProvidersManager
 
@@ -215,10 +216,30 @@ def test_widgets_show_stored_json_so_that_saving_it_again_means_the_same(form):
     assert typed(form({"verify": "/ca.pem"})["verify"]) == "/ca.pem"
 
 
-@pytest.mark.skipif(
+installed = pytest.mark.skipif(
     "airflow-provider-nxcloud" not in ProvidersManager().providers,
     reason="Airflow only knows providers that are installed",
 )
+
+
+@installed
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (["list"], ["airflow-provider-nxcloud", airflow_provider_nxcloud.__version__]),
+        (["get", "--full", "airflow-provider-nxcloud"], INFO["operators"][0]["python-modules"]),
+        (["hooks"], [CONNECTION_TYPE["hook-class-name"], "nxcloud_conn_id"]),
+        (["triggers"], INFO["triggers"][0]["python-modules"]),
+    ],
+)
+def test_airflow_providers_shows_it(command, shown, capsys):
+    arguments = get_parser().parse_args(["providers", *command, "--output", "json"])
+    arguments.func(arguments)
+    output = capsys.readouterr().out
+    assert [text for text in shown if text not in output] == []
+
+
+@installed
 def test_airflow_registers_the_connection_type():
     """On Airflow 2 this is what takes the form apart, and drops the type when it does not like a field."""
     hook = ProvidersManager().hooks["nxcloud"]

@@ -51,7 +51,7 @@ def test_dag_file_imports_no_http_library_and_no_storage_client(added_for_dag_fi
     assert packages(added_for_dag_file) & HEAVY == set()
 
 
-def test_dag_file_imports_of_this_provider_nothing_but_operator_and_sensor(added_for_dag_file):
+def test_dag_file_imports_of_this_provider_nothing_but_operator_its_link_and_sensor(added_for_dag_file):
     ours = {name for name in added_for_dag_file if name.startswith("airflow_provider_nxcloud")}
     # Airflow itself may have imported the package, when it asked the installed provider for its info.
     assert ours - {"airflow_provider_nxcloud"} == {

@@ -23,15 +23,17 @@ from airflow_provider_nxcloud.sensors.nxcloud import NxCloudMediaSensor
 
 try:
     from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
-    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
 
     TRIGGER_FAILED = TRIGGER_FAIL_REPR
     TIMED_OUT: str = TriggerFailureReason.TRIGGER_TIMEOUT
     CRASHED: str = TriggerFailureReason.TRIGGER_FAILURE
 except ImportError:  # Airflow 2 has no names for what its scheduler and triggerer write
-    from airflow.exceptions import AirflowRescheduleException, TaskDeferralError
-
     TRIGGER_FAILED, TIMED_OUT, CRASHED = "__fail__", "Trigger/execution timeout", "Trigger failure"
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
+except ImportError:  # Airflow 2.11 and 3.0
+    from airflow.exceptions import AirflowRescheduleException, TaskDeferralError
 
 __all__ = [
     "CRASHED",

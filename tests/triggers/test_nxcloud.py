@@ -233,7 +233,8 @@ def test_connection_is_looked_up_once_for_all_that_start_together(sandbox, monke
     async def get_connection(conn_id):
         lookups.append(conn_id)
         await asyncio.sleep(0.2)
-        return Connection.from_json(sandbox.connection_json, conn_id=conn_id)
+        fields = sandbox.connection
+        return Connection(conn_id=conn_id, **{**fields, "extra": json.dumps(fields["extra"])})
 
     monkeypatch.setattr("airflow_provider_nxcloud.looks.get_async_connection", get_connection)
 
@@ -365,18 +366,17 @@ def test_slow_secrets_backend_does_not_block_the_event_loop(sandbox, tmp_path):
         textwrap.dedent(
             """
             import os, threading
-            from airflow.providers.common.compat.sdk import Connection
             from airflow.secrets import BaseSecretsBackend
 
             ticked, goes_on = threading.Event(), []
 
             class SlowBackend(BaseSecretsBackend):
-                def get_connection(self, conn_id):
+                def get_conn_value(self, conn_id, **_):
                     if conn_id != "in_the_vault":
                         return None
                     ticked.clear()
                     goes_on.append(ticked.wait(10))
-                    return Connection.from_json(os.environ["VAULT"], conn_id=conn_id)
+                    return os.environ["VAULT"]
             """
         )
     )

@@ -1,0 +1,78 @@
+"""
+Every supported Airflow with every Python that it supports itself.
+
+``make matrix`` runs what the gate does and ``make matrix-full`` the tests in every cell; one cell alone:
+``.venv/bin/nox -s "tests(3.1.8-py3.12)"``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+# A Python that this machine lacks is skipped, and nox says so.
+nox.options.error_on_missing_interpreters = False
+# Of pyenv's Pythons only the active one answers on PATH.
+PYENV_ROOT = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+os.environ["PATH"] = os.pathsep.join(
+    [os.environ["PATH"], *sorted(str(folder) for folder in PYENV_ROOT.glob("versions/*/bin"))]
+)
+
+#: Airflow, the day as of which its dependencies are installed, and its Pythons. Airflow pins little, so that an
+#: older one fails with newer dependencies; ``--exclude-newer`` is uv's replacement for a constraints file.
+AIRFLOWS = {
+    "2.11.2": ("2026-03-20", ("3.10", "3.11", "3.12")),
+    "3.0.6": ("2025-09-05", ("3.10", "3.11", "3.12")),
+    "3.1.8": ("2026-03-20", ("3.10", "3.11", "3.12", "3.13")),
+    "3.2.2": ("2026-06-05", ("3.10", "3.11", "3.12", "3.13")),
+    "3.3.2": ("2026-11-20", ("3.10", "3.11", "3.12", "3.13")),
+}
+#: Airflow 3.0 is older than the ``common-compat`` that this package needs.
+COMPAT = "apache-airflow-providers-common-compat=2026-03-20"
+#: Both ends and the middle: the gate runs all tests here, and in the other cells a few of them and a DAG.
+GATE_TESTS = {("3.10", "2.11.2"), ("3.12", "3.1.8"), ("3.13", "3.3.2")}
+SMOKE_TESTS = ("tests/test_get_provider_info.py", "tests/example_dags")
+CELLS = [(python, airflow) for airflow, (_, pythons) in AIRFLOWS.items() for python in pythons]
+
+
+def _cells(in_gate) -> list:
+    return [
+        nox.param(python, airflow, id=f"{airflow}-py{python}", tags=["gate"] * in_gate((python, airflow)))
+        for python, airflow in CELLS
+    ]
+
+
+def _install(session: nox.Session, airflow: str, *requirements: str) -> None:
+    day, _ = AIRFLOWS[airflow]
+    newest = ("--exclude-newer", day, *(("--exclude-newer-package", COMPAT) if airflow == "3.0.6" else ()))
+    session.install(*newest, f"apache-airflow=={airflow}", *requirements)
+
+
+@nox.session
+@nox.parametrize("python,airflow", _cells(lambda cell: cell in GATE_TESTS))
+def tests(session: nox.Session, airflow: str) -> None:
+    """Run all fast tests."""
+    _install(session, airflow, "--editable", ".[s3,openlineage]", "--group", "test")
+    session.run("python", "-m", "pytest", "-n", "3", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("python,airflow", _cells(lambda cell: cell not in GATE_TESTS))
+def smoke(session: nox.Session, airflow: str) -> None:
+    """See that Airflow finds the built package, and let ``airflow dags test`` fetch the sandbox's media."""
+    _install(session, airflow, "--refresh-package", "airflow-provider-nxcloud", ".", "--group", "test")
+    session.run("pytest", *SMOKE_TESTS)  # not "python -m pytest", which would find the package in this folder
+    session.run("python", "scripts/demo.py", session.create_tmp())
+
+
+@nox.session(python="3.10", tags=["gate"])
+def lowest(session: nox.Session) -> None:
+    """Run all fast tests with the lowest versions that ``pyproject.toml`` allows."""
+    _install(session, "2.11.2", "--editable", ".[s3,openlineage]", "--resolution", "lowest-direct")
+    _install(session, "2.11.2", "--editable", ".[s3,openlineage]", "--group", "test")
+    session.run("python", "-m", "pytest", "-n", "3", *session.posargs)
