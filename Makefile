@@ -48,6 +48,14 @@ test-storages: ## Run the tests against real S3, Azure and GCS servers
 .test-storages: $(READY)
 	$(BIN)/python -m pytest -m slow tests/storages
 
+.PHONY: scale-out
+scale-out: ## Run 5,000 media over two Celery workers (ARGS=--help shows what else it can show)
+	@$(MAKE) --no-print-directory VENV=$(VENV)-scale GROUP=scale .scale-out
+
+.PHONY: .scale-out
+.scale-out: $(READY)
+	@$(BIN)/python scripts/scale_out $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check
@@ -66,7 +74,7 @@ bench: $(READY) ## Measure what importing costs a DAG file
 
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-storages .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-storages $(VENV)-scale .demo .scale-out dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'
