@@ -75,7 +75,7 @@ with DAG(
     tags=["example", "nxcloud"],
     # The default, 16, would bound the batches before the pool does.
     max_active_tasks=256,
-    # In a pool that does not exist tasks wait for ever: Airflow warns in the UI, and this ends the run.
+    # In a pool that does not exist tasks wait for ever, and only the scheduler's log says why: this ends the run.
     dagrun_timeout=timedelta(hours=6),
     params={
         "ids": Param(f"{DESTINATION}/ids.txt", type="string"),

@@ -43,16 +43,22 @@ def kill_worker(cluster: Cluster, sandbox: NxCloudSandbox, media: int, batches: 
     fetch.start()
     fetch.wait_until_stored(0.2)
     cluster.processes.kill("w2")
-    in_flight = started(sandbox) - fetch.stored()
-    print(
-        f"  kill -9 of w2 and all its processes, {len(fetch.stored())} media stored, {len(in_flight)} in flight"
-    )
+    killed_at = time.time()
+    stored = fetch.stored()
+    in_flight = started(sandbox) - stored
+    print(f"  kill -9 of w2 with all its processes; {len(stored)} media stored, {len(in_flight)} in flight")
     fetch.wait_until_stored(0.5)
     task = task_process(cluster, "w1")
     kill(task)
-    in_flight |= started(sandbox) - fetch.stored()
-    print(f"  kill -9 of a task's process on w1, {len(fetch.stored())} media stored", flush=True)
+    stored = fetch.stored()
+    in_flight |= started(sandbox) - stored
+    print(f"  kill -9 of a task's process on w1; {len(stored)} media stored", flush=True)
     fetch.finish()
+    sql = (
+        "select extract(epoch from start_date) from task_instance where run_id = 'killed' and try_number > 1"
+    )
+    again_after = sorted(float(start) - killed_at for (start,) in cluster.query(sql))
+    print("  tried again, seconds after w2 was killed:", ", ".join(f"{s:.0f}" for s in again_after))
     downloads = Counter(request.media_id for request in sandbox.downloads())
     again = {media_id for media_id, number in downloads.items() if number > 1}
     print(

@@ -69,7 +69,14 @@ def test_every_media_is_fetched_once_and_in_one_manifest(airflow, fetch, stored,
 
 
 def test_broken_lines_are_all_named_and_nothing_is_fetched(airflow, fetch, stored, sandbox):
-    lines = [IDS[0].encode(), b"../etc/passwd", b'{"media_id": ', b"\xff\xfe", b'{"id": "1"}', IDS[1].encode()]
+    lines = [
+        IDS[0].encode(),
+        b"../etc/passwd",
+        b'{"media_id": ',
+        b"\xff\xfe",
+        b'{"id": "1"}',
+        IDS[1].encode(),
+    ]
     succeeded, output = fetch(b"\n".join(lines))
     assert not succeeded
     assert "4 of 6 lines of" in output
@@ -100,7 +107,9 @@ def test_media_in_two_batches_is_fetched_once(fetch, stored, sandbox):
     assert succeeded, output
     _, lines = stored()
     assert ids(lines["manifest.jsonl"]) == IDS[:4]
-    assert lines["00000.jsonl"][0]["sha256"] == sandbox.media[IDS[0]].sha256, "the entries complete each other"
+    assert lines["00000.jsonl"][0]["sha256"] == sandbox.media[IDS[0]].sha256, (
+        "the entries complete each other"
+    )
     assert len(sandbox.downloads()) == 4
 
 

@@ -308,7 +308,8 @@ def test_retry_after_of_one_call_holds_the_others_back(sandbox, hook, waits):
     hook.get_media(MEDIA_ID)
     del waits[:]
     hook.get_media("1000000002")
-    assert waits == [pytest.approx(7, abs=1.5)]
+    assert len(waits) == 1
+    assert waits[0] > 6
 
 
 def test_api_that_cannot_be_reached_is_told_without_url(sandbox, hook, waits):
