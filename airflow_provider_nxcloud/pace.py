@@ -26,9 +26,9 @@ T = TypeVar("T")
 #: What is left of the rate after a refusal.
 CUT = 0.5
 #: What the rate grows by in each second without one, in calls a second.
-GROWTH = 1.0
+GROWTH = 0.5
 #: The rate never falls below this, in calls a second.
-LEAST_RATE = 1.0
+LEAST_RATE = 0.5
 _MEASURED_OVER = 1.0
 
 
