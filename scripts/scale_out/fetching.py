@@ -113,7 +113,7 @@ class Fetch:
         in_order = [record["media_id"] for record in records] == list(self.media_ids)
         checks = {
             f"not stored or not equal to what was served: {sorted(wrong)[:5]} ({len(wrong)})": not wrong,
-            "there are objects that nobody asked for": found == set(self.media_ids),
+            "there are objects that nobody asked for": found <= set(self.media_ids),
             f"the manifest has {len(records)} records, not one of each media in order": in_order,
             "the manifest has wrong records": all(map(self._is_right_record, records)),
         }
