@@ -84,6 +84,14 @@ matrix: $(READY) ## Try every supported Airflow and Python: all tests at the end
 matrix-full: $(READY) ## Run all fast tests with every supported Airflow and Python
 	$(BIN)/nox --sessions tests lowest
 
+.PHONY: scale-out
+scale-out: ## Run 5,000 media over two Celery workers (ARGS=--help shows what else it can show)
+	@$(MAKE) --no-print-directory VENV=$(VENV)-scale GROUP=scale .scale-out
+
+.PHONY: .scale-out
+.scale-out: $(READY)
+	@$(BIN)/python scripts/scale_out $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check
@@ -115,7 +123,8 @@ bench-all: ## Measure the operator beside the other ways to do its job, a quarte
 
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-storages $(VENV)-ui-* .demo dist .mypy_cache .nox .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-scale $(VENV)-storages $(VENV)-ui-* .demo .scale-out dist .mypy_cache .nox \
+		.pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'

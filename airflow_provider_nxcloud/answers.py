@@ -81,7 +81,9 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, secrets: tupl
             raise question.error(
                 NxCloudUnavailableError,
                 f"NXCloud answered HTTP {status}; it may pass later",
-                retry_after=parse_retry_after(response.headers.get("Retry-After")),
+                # A 429 without it asks for fewer calls all the same.
+                retry_after=parse_retry_after(response.headers.get("Retry-After"))
+                or (0.0 if status == 429 else None),
             )
         if 300 <= status < 400:
             raise question.error(

@@ -25,6 +25,7 @@ from airflow_provider_nxcloud.exceptions import (
     describe_code,
 )
 from airflow_provider_nxcloud.media import Media, presentable
+from airflow_provider_nxcloud.pace import Pace
 from airflow_provider_nxcloud.retries import call_with_retries
 from airflow_provider_nxcloud.transport import (
     USER_AGENT,
@@ -52,8 +53,10 @@ class NxCloudHook(BaseHook):
     Call NXCloud's WhatsApp API with the credentials of an Airflow Connection.
 
     Transient failures (no connection, time-out, 429 with its ``Retry-After``, 5xx, answers that make no sense,
-    codes -1 and 9001) are retried up to the connection's ``max_attempts``, each attempt signed anew. When
-    NXCloud calls the timestamp expired (1004), the hook learns its clock from the answer and repeats the call.
+    codes -1 and 9001) are retried up to the connection's ``max_attempts``, each attempt signed anew. After an
+    answer with ``Retry-After`` all calls of this hook wait and slow down (:mod:`airflow_provider_nxcloud.pace`).
+    When NXCloud calls the timestamp expired (1004), the hook learns its clock from the answer and repeats the
+    call.
 
     :param nxcloud_conn_id: the Airflow Connection, default ``nxcloud_default``.
     :param business_phone: the merchant number; default: ``business_phone`` in the connection's extra.
@@ -79,6 +82,7 @@ class NxCloudHook(BaseHook):
         self.nxcloud_conn_id = nxcloud_conn_id
         self.business_phone = business_phone
         self._sleep = sleep
+        self._pace = Pace(sleep)
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -209,7 +213,7 @@ class NxCloudHook(BaseHook):
 
     def _with_retries(self, attempt: Callable[[], T]) -> T:
         return call_with_retries(
-            attempt,
+            lambda: self._pace.call(attempt),
             NxCloudUnavailableError,
             NxCloudMediaNotReadyError,
             max_attempts=self.settings.max_attempts,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-from airflow_processes import EXAMPLE_DAGS, DagRunner, environment, files_in, run
+from airflow_processes import EXAMPLE_DAGS, environment, files_in, run
 
 EXAMPLES = sorted(path.stem for path in EXAMPLE_DAGS.glob("*.py"))
 PARSE = """
@@ -47,17 +46,6 @@ def callback(*messages: dict) -> dict:
     return {"messaging_product": "whatsapp", "business_phone": PHONE, "messages": list(messages)}
 
 
-@pytest.fixture
-def airflow(sandbox, connect, tmp_path: Path) -> DagRunner:
-    connect(extra={"max_attempts": 2})
-    return DagRunner(
-        tmp_path / "home",
-        EXAMPLE_DAGS,
-        AIRFLOW_CONN_NXCLOUD_DEFAULT=os.environ["AIRFLOW_CONN_NXCLOUD_DEFAULT"],
-        NXCLOUD_DESTINATION=str(tmp_path / "media"),
-    )
-
-
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory) -> dict:
     """What a fresh Airflow finds in the folder."""
@@ -74,7 +62,7 @@ def test_examples_import_without_error_or_warning(parsed):
 
 
 def test_each_example_is_the_dag_of_its_name(parsed):
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert sorted(parsed["dags"]) == EXAMPLES
     for tags, schedule, catchup, tasks in parsed["dags"].values():
         assert (tags, schedule, catchup) == (["example", "nxcloud"], None, False)

@@ -322,7 +322,17 @@ def test_connection_that_does_not_exist_is_named():
 def test_retry_after_is_waited_for_or_left_to_airflow(sandbox, hook, waits, retry_after, expected):
     sandbox.inject("api.status", status=429, retry_after=retry_after, times=None)
     assert type(failure(lambda: hook.get_media(MEDIA_ID))) is NxCloudUnavailableError
-    assert waits == expected
+    # No time has passed in the waits of the retries, so the pace waits once more after each.
+    assert waits[::2] == expected
+
+
+def test_retry_after_of_one_call_holds_the_others_back(sandbox, hook, waits):
+    sandbox.inject("api.status", status=429, retry_after=7)
+    hook.get_media(MEDIA_ID)
+    del waits[:]
+    hook.get_media("1000000002")
+    assert len(waits) == 1
+    assert waits[0] > 6
 
 
 def test_api_that_cannot_be_reached_is_told_without_url(sandbox, hook, waits):

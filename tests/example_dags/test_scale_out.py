@@ -1,0 +1,144 @@
+"""A list of media in batches over mapped tasks: what is fetched, what is merged, and what bad input ends in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from airflow_processes import files_in
+
+pytestmark = pytest.mark.slow
+
+DAG_ID = "example_nxcloud_scale_out"
+IDS = [f"10000000{number:02}" for number in range(1, 8)]
+
+
+@pytest.fixture
+def fetch(airflow, tmp_path: Path):
+    """Run the DAG over a list of that text, three media a batch; return whether it succeeded, and its log."""
+
+    def fetch(lines: str | bytes) -> tuple[bool, str]:
+        ids = tmp_path / "ids.txt"
+        ids.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
+        return airflow.run(DAG_ID, {"ids": f"file://{ids}", "batch_size": 3})
+
+    return fetch
+
+
+@pytest.fixture
+def stored(tmp_path: Path):
+    """Return the stored media by ID, and the lines of each file of the run by name."""
+
+    def stored() -> tuple[dict[str, bytes], dict[str, list[dict]]]:
+        files = files_in(tmp_path / "media")
+        media = {Path(name).stem: content for name, content in files.items() if "/" not in name}
+        lines = {
+            Path(name).name: [json.loads(line) for line in content.splitlines()]
+            for name, content in files.items()
+            if "/" in name
+        }
+        return media, lines
+
+    return stored
+
+
+def states(airflow) -> dict[tuple[str, int], str]:
+    rows = airflow.query("select task_id, map_index, state from task_instance where dag_id = ?", DAG_ID)
+    return {(task_id, map_index): state for task_id, map_index, state in rows}
+
+
+def ids(records: list[dict]) -> list[str]:
+    return [record["media_id"] for record in records]
+
+
+def test_every_media_is_fetched_once_and_in_one_manifest(airflow, fetch, stored, sandbox):
+    hashed = json.dumps({"media_id": IDS[0], "sha256": sandbox.media[IDS[0]].sha256})
+    succeeded, output = fetch("\ufeff" + "\r\n".join([hashed, "", *IDS[1:], "  "]))
+    assert succeeded, output
+    media, lines = stored()
+    assert media == {media_id: sandbox.media[media_id].content for media_id in IDS}
+    assert [ids(lines[f"0000{n}.jsonl"]) for n in range(3)] == [IDS[:3], IDS[3:6], IDS[6:]]
+    assert ids(lines["manifest.jsonl"]) == IDS
+    assert {record["status"] for record in lines["manifest.jsonl"]} == {"stored"}
+    assert len(sandbox.downloads()) == len(IDS)
+    # The records are in the manifests; what the next tasks need is a path a batch, and the counts.
+    xcoms = dict(airflow.query("select task_id, value from xcom where key = 'return_value'"))
+    assert sorted(xcoms) == ["make_batches", "merge_manifests"]
+    assert "media_id" not in str(xcoms)
+
+
+def test_broken_lines_are_all_named_and_nothing_is_fetched(airflow, fetch, stored, sandbox):
+    lines = [
+        IDS[0].encode(),
+        b"../etc/passwd",
+        b'{"media_id": ',
+        b"\xff\xfe",
+        b'{"id": "1"}',
+        IDS[1].encode(),
+    ]
+    succeeded, output = fetch(b"\n".join(lines))
+    assert not succeeded
+    assert "4 of 6 lines of" in output
+    for line, problem in {2: "'/' or '..'", 3: "Expecting value", 4: "utf-8", 5: "no 'media_id'"}.items():
+        assert any(f"line {line}: " in text and problem in text for text in output.splitlines())
+    assert sandbox.requests == []
+    assert stored() == ({}, {})
+    assert states(airflow)["make_batches", -1] == "failed", "a retry would read the same lines"
+
+
+def test_empty_list_succeeds_with_an_empty_manifest(airflow, fetch, stored, sandbox):
+    succeeded, output = fetch("\n")
+    assert succeeded, output
+    assert stored() == ({}, {"manifest.jsonl": []})
+    assert sandbox.requests == []
+    assert states(airflow)["merge_manifests", -1] == "success"
+
+
+def test_list_that_is_not_there_fails_by_name(airflow, tmp_path):
+    succeeded, output = airflow.run(DAG_ID, {"ids": f"file://{tmp_path}/missing.txt"})
+    assert not succeeded
+    assert "missing.txt" in output
+
+
+def test_media_in_two_batches_is_fetched_once(fetch, stored, sandbox):
+    known = json.dumps({"media_id": IDS[0], "sha256": sandbox.media[IDS[0]].sha256})
+    succeeded, output = fetch("\n".join([*IDS[:4], known, IDS[1]]))
+    assert succeeded, output
+    _, lines = stored()
+    assert ids(lines["manifest.jsonl"]) == IDS[:4]
+    assert lines["00000.jsonl"][0]["sha256"] == sandbox.media[IDS[0]].sha256, (
+        "the entries complete each other"
+    )
+    assert len(sandbox.downloads()) == 4
+
+
+def test_media_with_two_hashes_is_refused(fetch, sandbox):
+    lines = [json.dumps({"media_id": IDS[0], "sha256": digit * 64}) for digit in "ab"]
+    succeeded, output = fetch("\n".join(lines))
+    assert not succeeded
+    assert f"media_ids has '{IDS[0]}' twice, with different sha256" in output
+    assert sandbox.requests == []
+
+
+def test_run_fails_when_a_media_is_missing_but_stores_and_records_the_others(airflow, fetch, stored, sandbox):
+    sandbox.inject("download.status", status=404, media_id=IDS[4], times=None)
+    succeeded, output = fetch("\n".join(IDS))
+    assert not succeeded
+    assert "1 of 7 media were not stored" in output
+    media, lines = stored()
+    assert sorted(media) == sorted(set(IDS) - {IDS[4]})
+    failed = [record for record in lines["manifest.jsonl"] if record["status"] == "failed"]
+    assert ids(failed) == [IDS[4]]
+    assert ids(lines["manifest.jsonl"]) == IDS
+    assert states(airflow)["merge_manifests", -1] == "failed"
+
+
+def test_media_of_batches_without_a_manifest_count_as_missing(airflow, fetch, stored):
+    del airflow.env["AIRFLOW_CONN_NXCLOUD_DEFAULT"]
+    succeeded, output = fetch("\n".join(IDS))
+    assert not succeeded
+    assert "7 of 7 media were not stored" in output
+    records = stored()[1]["manifest.jsonl"]
+    assert ids(records) == IDS
+    assert all("there is no record of it in" in record["error"] for record in records)
