@@ -120,6 +120,7 @@ bench-all: ## Measure the operator beside the other ways to do its job, a quarte
 .PHONY: .bench-all
 .bench-all: $(READY)
 	$(BIN)/python benchmarks/throughput.py $(BENCH)
+	$(BIN)/python benchmarks/triggers.py
 
 .PHONY: clean
 clean: ## Remove everything these commands made
