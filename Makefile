@@ -78,7 +78,11 @@ pictures: ## Take the pictures of the connection form in docs/images
 
 .PHONY: matrix
 matrix: $(READY) ## Try every supported Airflow and Python: all tests at the ends and in the middle, a few elsewhere
-	$(BIN)/nox --tags gate
+	$(BIN)/nox --tags ends between
+
+.PHONY: matrix-ends
+matrix-ends: $(READY) ## Run all fast tests with the oldest, a middle and the newest Airflow, and the lowest dependencies
+	$(BIN)/nox --tags ends
 
 .PHONY: matrix-full
 matrix-full: $(READY) ## Run all fast tests with every supported Airflow and Python

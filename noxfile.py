@@ -1,7 +1,8 @@
 """
 Every supported Airflow with every Python that it supports itself.
 
-``make matrix`` runs what the gate does and ``make matrix-full`` the tests in every cell; one cell alone:
+``make matrix-ends`` runs what the gate does, ``make matrix`` something in every cell and ``make matrix-full`` the
+tests in every cell; one cell alone:
 ``.venv/bin/nox -s "tests(3.1.8-py3.12)"``.
 """
 
@@ -34,16 +35,15 @@ AIRFLOWS = {
 }
 #: Airflow 3.0 is older than the ``common-compat`` that this package needs.
 COMPAT = "apache-airflow-providers-common-compat=2026-03-20"
-#: Both ends and the middle: the gate runs all tests here, and in the other cells a few of them and a DAG.
-GATE_TESTS = {("3.10", "2.11.2"), ("3.12", "3.1.8"), ("3.13", "3.3.2")}
+#: Both ends and the middle, where all tests run; in the other cells it is a few of them and a DAG.
+ENDS = {("3.10", "2.11.2"), ("3.12", "3.1.8"), ("3.13", "3.3.2")}
 SMOKE_TESTS = ("tests/test_get_provider_info.py", "tests/example_dags")
 CELLS = [(python, airflow) for airflow, (_, pythons) in AIRFLOWS.items() for python in pythons]
 
 
-def _cells(in_gate) -> list:
+def _cells(tag: str, *, ends: bool) -> list:
     return [
-        nox.param(python, airflow, id=f"{airflow}-py{python}", tags=["gate"] * in_gate((python, airflow)))
-        for python, airflow in CELLS
+        nox.param(*cell, id=f"{cell[1]}-py{cell[0]}", tags=[tag] * ((cell in ENDS) is ends)) for cell in CELLS
     ]
 
 
@@ -54,7 +54,7 @@ def _install(session: nox.Session, airflow: str, *requirements: str) -> None:
 
 
 @nox.session
-@nox.parametrize("python,airflow", _cells(lambda cell: cell in GATE_TESTS))
+@nox.parametrize("python,airflow", _cells("ends", ends=True))
 def tests(session: nox.Session, airflow: str) -> None:
     """Run all fast tests."""
     _install(session, airflow, "--editable", ".[s3,openlineage]", "--group", "test")
@@ -62,7 +62,7 @@ def tests(session: nox.Session, airflow: str) -> None:
 
 
 @nox.session
-@nox.parametrize("python,airflow", _cells(lambda cell: cell not in GATE_TESTS))
+@nox.parametrize("python,airflow", _cells("between", ends=False))
 def smoke(session: nox.Session, airflow: str) -> None:
     """See that Airflow finds the built package, and let ``airflow dags test`` fetch the sandbox's media."""
     _install(session, airflow, "--refresh-package", "airflow-provider-nxcloud", ".", "--group", "test")
@@ -70,7 +70,7 @@ def smoke(session: nox.Session, airflow: str) -> None:
     session.run("python", "scripts/demo.py", session.create_tmp())
 
 
-@nox.session(python="3.10", tags=["gate"])
+@nox.session(python="3.10", tags=["ends"])
 def lowest(session: nox.Session) -> None:
     """Run all fast tests with the lowest versions that ``pyproject.toml`` allows."""
     _install(session, "2.11.2", "--editable", ".[s3,openlineage]", "--resolution", "lowest-direct")
