@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections import Counter
-from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
@@ -39,12 +39,14 @@ def read_lines(path: str) -> list:
 
 
 def write_lines(path: str, records) -> None:
-    """Whole or not at all, as the operator writes its own."""
-    # Imported here, because whatever a DAG file imports is imported each time it is parsed.
-    from airflow_provider_nxcloud.results import Manifest
-
-    with closing(Manifest(path, storage_conn_id=None, write_kwargs=None)) as manifest:
-        manifest.write(records)
+    """Write a file that is whole from the first moment it is there, also when many lines do not fit in memory."""
+    target = ObjectStoragePath(path)
+    if target.protocol in ("", "file"):  # stores need no folders
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as lines:
+        lines.writelines(f"{json.dumps(record)}\n" for record in records)
+        lines.flush()
+        target.fs.put_file(lines.name, target.path)
 
 
 def read_media(path: str) -> list[dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 
 import psutil
 from cluster import Cluster
@@ -141,8 +142,11 @@ def started(sandbox: NxCloudSandbox, kind: str = "download") -> set[str]:
 
 def tasks(cluster: Cluster, worker: str) -> list[psutil.Process]:
     """Return the processes in which a worker's tasks run, each below its supervisor's."""
-    below = cluster.processes.running[worker].children(recursive=True)
-    return [process for process in below if process.cmdline()[:1] and process.cmdline()[0].startswith(TASK)]
+    found = []
+    for process in cluster.processes.running[worker].children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [process] if " ".join(process.cmdline()).startswith(TASK) else []
+    return found
 
 
 def task_process(cluster: Cluster, worker: str) -> psutil.Process:
