@@ -44,13 +44,9 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def settings(out: Path, sandbox: NxCloudSandbox, port: int, backend: Path) -> dict[str, str]:
+def settings(out: Path, sandbox: NxCloudSandbox, port: int) -> dict[str, str]:
     return {
-        "AIRFLOW__SECRETS__BACKEND": "slow_backend.SlowBackend",
-        "AIRFLOW__WORKERS__SECRETS_BACKEND": "slow_backend.SlowBackend",
-        "PYTHONASYNCIODEBUG": "1",
-        "PYTHONPATH": str(backend),
-        "VAULT": sandbox.connection_json,
+        "AIRFLOW_CONN_NXCLOUD_DEFAULT": sandbox.connection_json,
         "NXCLOUD_DESTINATION": str(out),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
@@ -65,6 +61,18 @@ def settings(out: Path, sandbox: NxCloudSandbox, port: int, backend: Path) -> di
     }
 
 
+def slow_backend(folder: Path, sandbox: NxCloudSandbox) -> dict[str, str]:
+    folder.mkdir()
+    (folder / "slow_backend.py").write_text(SLOW_BACKEND)
+    return {
+        "AIRFLOW__SECRETS__BACKEND": "slow_backend.SlowBackend",
+        "AIRFLOW__WORKERS__SECRETS_BACKEND": "slow_backend.SlowBackend",
+        "PYTHONASYNCIODEBUG": "1",
+        "PYTHONPATH": str(folder),
+        "VAULT": sandbox.connection_json,
+    }
+
+
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory) -> Iterator[SimpleNamespace]:
     """A running Airflow, its sandbox, and where its files go."""
@@ -73,9 +81,6 @@ def airflow(tmp_path_factory) -> Iterator[SimpleNamespace]:
     dags.mkdir()
     for source in (EXAMPLE_DAGS / "example_nxcloud_wait_for_media.py", WAITS, ASSETS):
         shutil.copy(source, dags)
-    backend = folder / "backend"
-    backend.mkdir()
-    (backend / "slow_backend.py").write_text(SLOW_BACKEND)
     port = free_port()
     components = COMPONENTS
     if not AIRFLOW_2:
@@ -85,7 +90,11 @@ def airflow(tmp_path_factory) -> Iterator[SimpleNamespace]:
             *components,
         ]
     with NxCloudSandbox(access_secret=SECRET) as sandbox, ExitStack() as running:
-        runner = DagRunner(home, dags, **settings(out, sandbox, port, backend))
+        runner = DagRunner(
+            home, dags, **settings(out, sandbox, port), **slow_backend(folder / "backend", sandbox)
+        )
+        # So that only the backend knows the connection.
+        del runner.env["AIRFLOW_CONN_NXCLOUD_DEFAULT"]
         processes = {}
         for component in components:
             log = folder / f"{component[0]}.log"
