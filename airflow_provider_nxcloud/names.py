@@ -12,9 +12,9 @@ from urllib.parse import quote
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
 from airflow_provider_nxcloud.media import Media, MediaItem
 
-#: The longest name of one file on the usual file systems, in bytes.
 log = logging.getLogger(__name__)
 
+#: The longest name of one file on the usual file systems, in bytes.
 MAX_NAME_BYTES = 255
 #: What a media ID or a sender's file name may contribute to a name, in bytes; the rest is for the pattern.
 _MAX_PART_BYTES = 200

@@ -113,10 +113,6 @@ class Transport:
                 timeout=self._timeout,
             )
 
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        self.adapter.close()
-
     def _route(self, origin: str) -> _Route:
         proxies = dict(proxies_for(self._settings, origin))
         request = requests.Request("GET", origin).prepare()

@@ -78,14 +78,19 @@ def test_hang_sends_nothing_then_closes(client, sandbox, kind):
     assert (answer.status, answer.end) == (None, "closed")
 
 
-@both
-def test_drip_head_sends_a_byte_of_the_head_each_interval(client, sandbox, kind):
+def send(client, kind) -> http.client.HTTPConnection:
+    """Send a request and read nothing of the answer."""
     body = client.body("photo")
     api_call = ("POST", "/api/wa/getMedia", body, client.signed(body))
-    request = api_call if kind == "api" else ("GET", client.target())
-    sandbox.inject(f"{kind}.drip_head", interval=0.03)
     connection = http.client.HTTPConnection(client.address, timeout=5)
-    connection.request(*request)
+    connection.request(*(api_call if kind == "api" else ("GET", client.target())))
+    return connection
+
+
+@both
+def test_drip_head_sends_a_byte_of_the_head_each_interval(client, sandbox, kind):
+    sandbox.inject(f"{kind}.drip_head", interval=0.03)
+    connection = send(client, kind)
     started = time.monotonic()
 
     assert connection.sock.recv(4) == b"H"
@@ -98,12 +103,8 @@ def test_drip_head_sends_a_byte_of_the_head_each_interval(client, sandbox, kind)
 
 @both
 def test_drip_sends_a_byte_each_interval(client, sandbox, kind):
-    body = client.body("photo")
-    api_call = ("POST", "/api/wa/getMedia", body, client.signed(body))
-    request = api_call if kind == "api" else ("GET", client.target())
     sandbox.inject(f"{kind}.drip", interval=0.03)
-    connection = http.client.HTTPConnection(client.address, timeout=5)
-    connection.request(*request)
+    connection = send(client, kind)
     started = time.monotonic()
 
     connection.getresponse().read(4)

@@ -8,11 +8,13 @@ import random
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
-from stores import RcloneStore
+from stores import RcloneStore, Store
 
 from airflow_provider_nxcloud.exceptions import NxCloudCancelledError, NxCloudInputError, NxCloudStorageError
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
@@ -193,6 +195,26 @@ def test_upload_that_cannot_even_be_aborted_is_never_completed(older, store, pre
     assert (stored and stored.content) == (OLDER if older else None)
 
 
+@contextmanager
+def stopped_once_held(operator: NxCloudGetMediaOperator, store: Store) -> Iterator[None]:
+    """Stop the task as soon as the store holds a request, and see that it is over in time."""
+    killed_at = []
+
+    def kill() -> None:
+        assert store.proxy.holds.wait(30)
+        killed_at.append(time.monotonic())
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        ended = time.monotonic()
+        killer.join()
+        assert ended - killed_at[0] < 3
+
+
 @pytest.mark.parametrize("media_id", [PHOTO, "film"])
 def test_upload_that_hangs_when_the_task_is_stopped_is_aborted(
     media_id, store, prefix, sandbox, film, temporary
@@ -204,21 +226,10 @@ def test_upload_that_hangs_when_the_task_is_stopped_is_aborted(
         manifest=f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/manifest.jsonl",
     )
     store.proxy.hold(store.single if media_id == PHOTO else store.part)
-    killed_at = []
 
-    def kill() -> None:
-        assert store.proxy.holds.wait(30)
-        killed_at.append(time.monotonic())
-        operator.on_kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(NxCloudCancelledError):
+    with pytest.raises(NxCloudCancelledError), stopped_once_held(operator, store):
         operator.execute(context={})
-    took = time.monotonic() - killed_at[0]
-    killer.join()
 
-    assert took < 3
     assert store.get(f"{prefix}/film.mp4") is None
     assert [upload for upload in store.unfinished_uploads() if prefix in str(upload)] == []
     assert list(temporary.iterdir()) == []
@@ -234,21 +245,10 @@ def test_manifest_that_hangs_does_not_outlive_the_stop_of_the_task(
         manifest=f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}/manifest.jsonl",
     )
     store.proxy.hold("^(PUT|POST) ")
-    killed_at = []
 
-    def kill() -> None:
-        assert store.proxy.holds.wait(30)
-        killed_at.append(time.monotonic())
-        operator.on_kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(NxCloudCancelledError, match="manifest"):
+    with pytest.raises(NxCloudCancelledError, match="manifest"), stopped_once_held(operator, store):
         operator.execute(context={})
-    took = time.monotonic() - killed_at[0]
-    killer.join()
 
-    assert took < 3
     assert list(temporary.iterdir()) == []
     assert [path.name for path in destination.iterdir()] == [f"{PHOTO}.jpg"]
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from playwright.sync_api import Locator, Page
-from shown import Shown
+from shown import STANDARD, Shown
 
-STANDARD = ("description", "host", "login", "password", "port", "schema")
 _EXTRA = "extra__nxcloud__"
 
 

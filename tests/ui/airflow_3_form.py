@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Locator, Page
-from shown import Shown
-
-STANDARD = ("description", "host", "login", "password", "port", "schema")
+from shown import STANDARD, Shown
 
 
 class ConnectionForm:
