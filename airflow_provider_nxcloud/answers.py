@@ -54,7 +54,7 @@ class Answer:
 
     :param code: 0 for success.
     :param data: what was asked for; empty where NXCloud sends null.
-    :param message: NXCloud's own words, fit for a log.
+    :param message: NXCloud's own words, fit for a log where the code is not 0.
     :param date: the ``Date`` header, NXCloud's clock.
     """
 
@@ -101,6 +101,8 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, secrets: tupl
             raise question.error(
                 NxCloudRequestError, f"NXCloud answered HTTP {status}; check host of the connection"
             )
+        if answer.code == 0:
+            return answer  # its message is shown nowhere
         return replace(answer, message=_presentable(answer.message, secrets))
 
 

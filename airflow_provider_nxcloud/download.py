@@ -164,7 +164,7 @@ class _Download:
     def attempt(self) -> None:
         if self._media is None:
             self._media = self._refresh()
-        headers = {"Accept-Encoding": "identity"}
+        headers = {}
         if self._staged.size and not (self._validator or self._sha256):
             self._staged.restart()  # nothing would tell whether the rest belongs to the same file
         if self._staged.size:

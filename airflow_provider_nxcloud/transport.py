@@ -16,7 +16,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 
 from airflow_provider_nxcloud import __version__
 from airflow_provider_nxcloud.connection import ConnectionSettings
-from airflow_provider_nxcloud.watch import CheckPeer, watched, watchful
+from airflow_provider_nxcloud.exchange import CheckPeer, exchanging, watched
 
 
 class _QueryFilter(logging.Filter):
@@ -46,18 +46,20 @@ class _Route:
 
     :param pool: the connections, to the origin or to a proxy.
     :param prefix: what goes before the path: a proxy for plain http wants the whole URL.
+    :param headers: what each request says of itself.
     """
 
     pool: HTTPConnectionPool
     prefix: str
+    headers: Mapping[str, str]
 
 
 class Transport:
     """
-    Send requests as they are: nothing is added, retried or redirected, no cookie and no netrc is looked at.
+    Send requests as they are: nothing is retried or redirected, no cookie and no netrc is looked at.
 
-    Preparing a request and wrapping its response, as a session does, would take as much time as all the rest of
-    fetching a small file; the connection pools below it are the same. May be used by many threads at once.
+    Its connection pools are those of a requests session, what goes through them is not
+    (:mod:`airflow_provider_nxcloud.exchange`). May be used by many threads at once.
 
     :param settings: the connection's settings.
     :param connections: how many connections to one host are kept open.
@@ -68,8 +70,7 @@ class Transport:
         self._timeout = Timeout(connect=settings.timeout, read=settings.timeout)
         self._verify = tls_verification(settings)
         self._routes: dict[str, _Route] = {}
-        #: The pools, also good to be mounted in a session.
-        self.adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
+        self._adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
 
     def send(
         self,
@@ -105,7 +106,7 @@ class Transport:
                 method,
                 f"{route.prefix}{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
                 body=body,
-                headers={"User-Agent": USER_AGENT, **headers},
+                headers={**route.headers, **headers},
                 retries=_NO_RETRIES,
                 redirect=False,
                 assert_same_host=False,
@@ -116,13 +117,15 @@ class Transport:
     def _route(self, origin: str) -> _Route:
         proxies = dict(proxies_for(self._settings, origin))
         request = requests.Request("GET", origin).prepare()
-        pool = self.adapter.get_connection_with_tls_context(request, self._verify, proxies=proxies)
+        pool = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=proxies)
         if not isinstance(pool, HTTPConnectionPool):
             raise requests.exceptions.InvalidSchema(f"no way to send HTTP to {origin}")
-        self.adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]
-        pool.ConnectionCls = watchful(pool.ConnectionCls)
-        whole_url = self.adapter.request_url(request, proxies) != request.path_url
-        return _Route(pool, prefix=origin if whole_url else "")
+        self._adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]
+        pool.ConnectionCls = exchanging(pool.ConnectionCls)
+        whole_url = self._adapter.request_url(request, proxies) != request.path_url
+        host = urlsplit(str(request.url)).netloc.rpartition("@")[2]
+        headers = {"Host": host, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+        return _Route(pool, origin if whole_url else "", headers)
 
 
 def tls_verification(settings: ConnectionSettings) -> bool | str:

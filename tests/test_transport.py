@@ -237,7 +237,6 @@ def test_send_adds_nothing_but_the_user_agent(start, tmp_path, monkeypatch):
     for method, path, headers in server.asked:
         assert (method, path) == ("GET", "/a%20b?x=%2F&y=1")
         assert set(headers) - {"Accept-Encoding"} == {"Host", "User-Agent", "X-Own"}
-    sender.adapter.close()
 
 
 def test_send_follows_no_redirect_and_never_retries(sandbox):

@@ -114,8 +114,6 @@ class NxCloudHook(BaseHook):
         session.trust_env = False
         # A redirect would carry the signature to another host, so following one is an error.
         session.max_redirects = 0
-        session.mount("https://", self._transport.adapter)
-        session.mount("http://", self._transport.adapter)
         return session
 
     @cached_property
