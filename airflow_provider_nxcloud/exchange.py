@@ -29,7 +29,7 @@ CheckPeer = Callable[[str], None]
 
 #: The most that a response's head may have, in bytes; those of NXCloud and its store have some hundred.
 MAX_HEAD_BYTES = 64 * 1024
-_RECEIVE_BYTES = 64 * 1024
+_RECEIVE_BYTES = 256 * 1024
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 
 _watch: ContextVar[tuple[float, CheckPeer | None]] = ContextVar("watch", default=(math.inf, None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -64,9 +64,8 @@ class NxCloudMediaTrigger(BaseTrigger):
             missing = {looks.look(hook, media_id): 0 for media_id in self.media_ids}
             count = None
             while missing := await _look(missing):
-                if (
-                    len(missing) != count
-                ):  # thousands of triggers that say the same again and again cost a lot
+                # Thousands of triggers that say the same again and again cost a lot.
+                if len(missing) != count:
                     count = len(missing)
                     self.log.info("%d of %d media not available yet", count, len(self.media_ids))
                 await asyncio.sleep(self.poke_interval * random.uniform(0.9, 1.1))  # noqa: S311
@@ -79,21 +78,23 @@ class NxCloudMediaTrigger(BaseTrigger):
 async def _look(missing: Mapping[Look, int]) -> dict[Look, int]:
     """Look at each media, a few at a time so that other triggers get their turn, and return what is missing."""
     todo = iter(missing.items())
-    still_missing = {}
-
-    async def look_at_some() -> None:
-        for look, seen in todo:
-            available, number = await look.available(seen)
-            if not available:
-                still_missing[look] = number
-
+    still_missing: dict[Look, int] = {}
     if len(missing) <= 1:  # thousands of triggers wait for one media each, and a task costs
-        await look_at_some()
+        await _look_at_some(todo, still_missing)
         return still_missing
-    some = [asyncio.ensure_future(look_at_some()) for _ in range(min(AT_ONCE, len(missing)))]
+    some = [
+        asyncio.ensure_future(_look_at_some(todo, still_missing)) for _ in range(min(AT_ONCE, len(missing)))
+    ]
     try:
         await asyncio.gather(*some)
     finally:
         for each in some:
             each.cancel()
     return still_missing
+
+
+async def _look_at_some(todo: Iterator[tuple[Look, int]], still_missing: dict[Look, int]) -> None:
+    for look, seen in todo:
+        available, number = await look.available(seen)
+        if not available:
+            still_missing[look] = number

@@ -11,7 +11,7 @@ from server import ACCESS_KEY, ACCESS_SECRET, PHONE
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
 
 
-def fetch(job: Job) -> None:
+def fetch(job: Job, if_exists: str = "skip") -> None:
     os.environ["AIRFLOW_CONN_NXCLOUD_DEFAULT"] = json.dumps(
         {
             "conn_type": "nxcloud",
@@ -27,5 +27,6 @@ def fetch(job: Job) -> None:
         destination=job.destination,
         storage_conn_id="aws_default" if job.s3_endpoint else None,
         max_workers=job.workers,
+        if_exists=if_exists,
     )
     operator.execute({})
