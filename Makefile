@@ -102,6 +102,11 @@ lint: $(READY) ## Check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+.PHONY: docs
+docs: $(VENV)-docs/.ready ## Build the documentation with a reference from the docstrings into site/
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet --strict
+	@echo "Open site/index.html"
+
 .PHONY: build
 build: $(READY) ## Build the wheel and the source distribution into dist/, and try the wheel
 	rm -rf dist
@@ -128,7 +133,7 @@ bench-all: ## Measure the operator beside the other ways to do its job, a quarte
 
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-scale $(VENV)-storages $(VENV)-ui-* .demo .scale-out dist .mypy_cache .nox \
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-scale $(VENV)-storages $(VENV)-ui-* .demo .scale-out dist site .mypy_cache .nox \
 		.pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml Makefile
@@ -138,4 +143,10 @@ $(READY): pyproject.toml Makefile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --exclude-newer $(EXCLUDE_NEWER) \
 		--editable '.[$(EXTRAS)]' --group $(GROUP) 'apache-airflow==$(AIRFLOW_VERSION)'
+	@touch $@
+
+$(VENV)-docs/.ready: pyproject.toml Makefile
+	@$(PYTHON) -m venv --clear $(VENV)-docs
+	@$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)-docs/bin/uv pip install --quiet --python $(VENV)-docs/bin/python --exclude-newer $(EXCLUDE_NEWER) --group docs
 	@touch $@
