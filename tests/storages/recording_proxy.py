@@ -12,11 +12,12 @@ _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
 class Recorded(NamedTuple):
-    """One request: its method, its target and the size of its body."""
+    """One request: its method, its target, the size of its body, and its headers."""
 
     method: str
     target: str
     size: int
+    headers: str
 
 
 class RecordingProxy(ThreadingHTTPServer):
@@ -72,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self) -> None:
         body = self._read_body()
-        self.server.requests.append(Recorded(self.command, self.path, len(body)))
+        self.server.requests.append(Recorded(self.command, self.path, len(body), str(self.headers)))
         self.server.pause(self.command, self.path)
         if self.server.is_refused(self.command, self.path):
             self._reply(403, [("Content-Type", "text/plain")], b"refused by the test")
