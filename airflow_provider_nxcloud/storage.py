@@ -36,6 +36,12 @@ BLOCK_SIZE = 5 * 1024 * 1024
 #: How much of the media is uploaded at once, each taking up to a block; memory holds it about three times.
 _UPLOAD_ROOM = 4 * BLOCK_SIZE
 _CHUNK_BYTES = 256 * 1024
+#: Scheme -> the extra of this package that brings it.
+_EXTRAS = {
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "azure"),
+}
 #: Seconds for aborting uploads that hang when the task is stopped.
 _ABORT_SECONDS = 0.5
 
@@ -252,9 +258,11 @@ class ObjectStorage(Storage):
         try:
             return ObjectStoragePath(f"{self._scheme}://{self._path}", conn_id=self._conn_id).fs
         except Exception as error:
+            extra = _EXTRAS.get(self._scheme)
+            provider = f"airflow-provider-nxcloud[{extra}]" if extra else f"what brings {self._scheme}://"
             raise NxCloudInputError(
-                f"destination {self.uri('')!r} cannot be used: {_cause(error)}; is the provider that brings "
-                f"{self._scheme}:// installed, and the storage connection complete?"
+                f"destination {self.uri('')!r} cannot be used: {_cause(error)}; is {provider} installed, and the "
+                "storage connection complete?"
             ) from error
 
 

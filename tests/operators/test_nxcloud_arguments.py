@@ -55,7 +55,7 @@ BAD = [
     ("destination", "s3://", "names no bucket"),
     ("destination", "s3:///key", "names no bucket"),
     ("destination", "file://relative/folder", "needs an absolute path"),
-    ("destination", "nosuch://bucket/prefix", "'nosuch://bucket/.*' cannot be used"),
+    ("destination", "nosuch://bucket/prefix", "'nosuch://bucket/.*' cannot be used: .*what brings nosuch://"),
     (
         "destination",
         "s3://undefined_conn@bucket/prefix",
