@@ -15,5 +15,5 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Leave the name of ``:class:`` and the like, which Markdown does not know."""
-    return _ROLE.sub(r"<code>\1</code>", html)
+    """Leave the name of ``:class:`` and the like, and no mark of a literal block: Markdown knows neither."""
+    return _ROLE.sub(r"<code>\1</code>", html).replace("<p>::</p>\n", "")

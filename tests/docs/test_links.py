@@ -38,6 +38,11 @@ def test_index_leads_to_every_page():
     assert {Path(page).name for page in PAGES if page.startswith("docs/")} - linked == {"README.md"}
 
 
+def test_site_has_every_page():
+    in_site = set(re.findall(r"\w+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
+    assert in_site == {Path(page).name for page in PAGES if page.startswith("docs/")}
+
+
 def test_readme_leads_to_the_index():
     assert ("README.md", "docs/README.md") in LINKS
 
