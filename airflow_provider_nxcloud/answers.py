@@ -78,12 +78,13 @@ def read_answer(response: BaseHTTPResponse, question: Question, *, secrets: tupl
     with response:
         status = response.status
         if status >= 500 or status in TRY_AGAIN_STATUSES:
+            wait = parse_retry_after(response.headers.get("Retry-After"))
+            asks = f" and asks to wait {wait:.0f} s" if wait else ""
             raise question.error(
                 NxCloudUnavailableError,
-                f"NXCloud answered HTTP {status}; it may pass later",
+                f"NXCloud answered HTTP {status}{asks}; it may pass later",
                 # A 429 without it asks for fewer calls all the same.
-                retry_after=parse_retry_after(response.headers.get("Retry-After"))
-                or (0.0 if status == 429 else None),
+                retry_after=wait or (0.0 if status == 429 else None),
             )
         if 300 <= status < 400:
             raise question.error(

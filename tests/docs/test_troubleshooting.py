@@ -51,7 +51,10 @@ CASES = {
         Case("api.redirect", {"location": "https://login.example.com/"}),
         Case("api.html"),
     ],
-    "NXCloud refuses calls (429)": [Case("api.status", {"status": 429, "retry_after": 1})],
+    "NXCloud refuses calls (429)": [
+        Case("api.status", {"status": 429, "retry_after": 1}),
+        Case("api.status", {"status": 503, "retry_after": 900}),
+    ],
     "The media is not there yet": [Case("api.code")],
     "The URL has expired": [Case("download.expired")],
     "The file is gone": [Case("download.status", {"status": 404})],

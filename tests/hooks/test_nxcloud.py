@@ -321,7 +321,9 @@ def test_connection_that_does_not_exist_is_named():
 )
 def test_retry_after_is_waited_for_or_left_to_airflow(sandbox, hook, waits, retry_after, expected):
     sandbox.inject("api.status", status=429, retry_after=retry_after, times=None)
-    assert type(failure(lambda: hook.get_media(MEDIA_ID))) is NxCloudUnavailableError
+    error = failure(lambda: hook.get_media(MEDIA_ID))
+    assert type(error) is NxCloudUnavailableError
+    assert f"HTTP 429 and asks to wait {error.retry_after:.0f} s" in str(error)
     # No time has passed in the waits of the retries, so the pace waits once more after each.
     assert waits[::2] == expected
 
