@@ -242,9 +242,11 @@ class NxCloudHook(BaseHook):
         body = json.dumps(payload).encode()
         answer = self._post(question, body)
         if answer.code == TIMESTAMP_EXPIRED and self._auth.learn_clock(answer.date):
+            offset = self._auth.clock_offset
             log.warning(
-                "NXCloud's clock is %.0f s ahead of this machine's; signing with NXCloud's time",
-                self._auth.clock_offset,
+                "NXCloud's clock is %.0f s %s this machine's; signing with NXCloud's time",
+                abs(offset),
+                "ahead of" if offset > 0 else "behind",
             )
             answer = self._post(question, body)
         return answer

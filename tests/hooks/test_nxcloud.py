@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import logging
+import re
 import threading
 import time
 import traceback
@@ -138,13 +139,15 @@ def test_call_action_that_is_no_word_is_refused_before_asking(sandbox, hook, act
     assert sandbox.requests == []
 
 
-@pytest.mark.parametrize("offset", [120, -120])
-def test_clock_that_is_off_is_learned_once(sandbox, hook, offset):
+@pytest.mark.parametrize(("offset", "said"), [(120, "ahead of"), (-120, "behind")])
+def test_clock_that_is_off_is_learned_once(sandbox, hook, caplog, offset, said):
     sandbox.clock_offset = offset
     assert hook.get_media(MEDIA_ID).url
     assert len(sandbox.calls()) == 2
     assert hook.get_media(MEDIA_ID).url
     assert len(sandbox.calls()) == 3
+    (message,) = caplog.messages
+    assert re.match(f"NXCloud's clock is 1\\d\\d s {said} this machine's", message)
 
 
 @pytest.mark.parametrize("offset", [120, -120])
