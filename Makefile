@@ -1,9 +1,13 @@
 # Every command works on a fresh clone with nothing but Python 3.10+ and make: it sets up what it needs first.
 
 PYTHON ?= python3
-AIRFLOW_VERSION ?= 3.3.2
-# Airflow's dependencies as of a date on which they worked together; uv's replacement for a constraints file.
-EXCLUDE_NEWER ?= 2026-11-20
+AIRFLOWS := $(shell awk '/^[0-9]/ {print $$1}' airflow-versions.txt)
+OLDEST := $(firstword $(AIRFLOWS))
+NEWEST := $(lastword $(AIRFLOWS))
+# Airflow 3.0 has no form to show without another provider.
+UI_AIRFLOWS := $(filter-out 3.0.%,$(AIRFLOWS))
+AIRFLOW_VERSION ?= $(NEWEST)
+EXCLUDE_NEWER ?= $(shell awk '$$1 == "$(AIRFLOW_VERSION)" {print $$2}' airflow-versions.txt)
 VENV ?= .venv
 EXTRAS ?= s3
 GROUP ?= dev
@@ -23,7 +27,11 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## Show the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' \
+		$(MAKEFILE_LIST)
+	@printf '\nWith another Airflow of airflow-versions.txt: make test AIRFLOW_VERSION=3.1.8 VENV=.venv-3.1.8\n'
+
+##@ Try it
 
 .PHONY: demo
 demo: $(READY) ## Run an example DAG against the sandbox and list the files it stored
@@ -33,9 +41,32 @@ demo: $(READY) ## Run an example DAG against the sandbox and list the files it s
 airflow: $(READY) ## Run the sandbox and a local Airflow with its UI (PORT=8080) until Ctrl-C
 	@$(BIN)/python scripts/local_airflow.py
 
+.PHONY: scale-out
+scale-out: ## Run 5,000 media over two Celery workers (ARGS=--help shows what else it can show)
+	@$(MAKE) --no-print-directory VENV=$(VENV)-scale GROUP=scale .scale-out
+
+.PHONY: .scale-out
+.scale-out: $(READY)
+	@$(BIN)/python scripts/scale_out $(ARGS)
+
+##@ Check a change
+
+.PHONY: lint
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
 .PHONY: test
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n 4
+
+.PHONY: coverage
+coverage: $(READY) ## Run the tests and list the lines and branches of the package that none of them reaches
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 4
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 .PHONY: test-slow
 test-slow: $(READY) ## Run the tests that need real Airflow processes
@@ -50,22 +81,13 @@ test-storages: ## Run the tests against real S3, Azure and GCS servers
 	$(BIN)/python -m pytest -m slow tests/storages
 
 .PHONY: test-ui
-test-ui: .test-ui-2.11.2 .test-ui-3.1.8 .test-ui-3.2.2 .test-ui-3.3.2 ## Run the tests of the connection form in a browser
+test-ui: $(UI_AIRFLOWS:%=.test-ui-%) ## Run the tests of the connection form in a browser
 
-.PHONY: pictures
-pictures: ## Take the pictures of the connection form in docs/images
-	@$(MAKE) --no-print-directory PICTURES=$(CURDIR)/docs/images TESTS=tests/ui/test_pictures.py \
-		.test-ui-2.11.2 .test-ui-3.3.2
-
-.test-ui-2.11.2 .test-ui-3.1.8: DATE = 2026-03-20
-.test-ui-3.2.2: DATE = 2026-06-05
-.test-ui-3.3.2: DATE = $(EXCLUDE_NEWER)
 # What these are told decides what they show; the browser is for the two ends.
-.test-ui-3.1.8 .test-ui-3.2.2: TESTS = tests/ui/test_hook_meta.py
+$(patsubst %,.test-ui-%,$(filter-out $(OLDEST) $(NEWEST),$(UI_AIRFLOWS))): TESTS = tests/ui/test_hook_meta.py
 
 .test-ui-%: .chromium
-	@$(MAKE) --no-print-directory VENV=$(VENV)-ui-$* AIRFLOW_VERSION=$* EXCLUDE_NEWER=$(DATE) GROUP=ui \
-		TESTS=$(TESTS) .test-ui
+	@$(MAKE) --no-print-directory VENV=$(VENV)-ui-$* AIRFLOW_VERSION=$* GROUP=ui TESTS=$(TESTS) .test-ui
 
 .PHONY: .test-ui
 .test-ui: $(READY)
@@ -75,6 +97,8 @@ pictures: ## Take the pictures of the connection form in docs/images
 .chromium:
 	@command -v chromium > /dev/null || \
 		{ echo "This needs: apt-get install --no-install-recommends chromium fonts-dejavu-core"; exit 1; }
+
+##@ Check it with every Airflow and Python
 
 .PHONY: matrix
 matrix: $(READY) ## Try every supported Airflow and Python: all tests at the ends and in the middle, a few elsewhere
@@ -88,39 +112,11 @@ matrix-ends: $(READY) ## Run all fast tests with the oldest, a middle and the ne
 matrix-full: $(READY) ## Run all fast tests with every supported Airflow and Python
 	$(BIN)/nox --sessions tests lowest
 
-.PHONY: scale-out
-scale-out: ## Run 5,000 media over two Celery workers (ARGS=--help shows what else it can show)
-	@$(MAKE) --no-print-directory VENV=$(VENV)-scale GROUP=scale .scale-out
-
-.PHONY: .scale-out
-.scale-out: $(READY)
-	@$(BIN)/python scripts/scale_out $(ARGS)
-
-.PHONY: lint
-lint: $(READY) ## Check style and types
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-
-.PHONY: docs
-docs: $(VENV)-docs/.ready ## Build the documentation with a reference from the docstrings into site/
-	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet --strict
-	@echo "Open site/index.html"
-
-.PHONY: build
-build: $(READY) ## Build the wheel and the source distribution into dist/, and try the wheel
-	rm -rf dist
-	$(BIN)/uv build --quiet --python $(BIN)/python
-	$(BIN)/python scripts/smoke_test.py dist
+##@ Measure
 
 .PHONY: bench
 bench: $(READY) ## Measure what importing costs a DAG file
 	$(BIN)/python benchmarks/import_cost.py
-
-.PHONY: reliability
-reliability: $(READY) ## Fetch 20,000 media through faults and SIGKILLs and compare them; measure memory (10 minutes)
-	$(BIN)/python benchmarks/soak.py
-	$(BIN)/python benchmarks/memory.py
 
 .PHONY: bench-all
 bench-all: ## Measure the operator beside the other ways to do its job, a quarter of an hour
@@ -131,12 +127,34 @@ bench-all: ## Measure the operator beside the other ways to do its job, a quarte
 	$(BIN)/python benchmarks/throughput.py $(BENCH)
 	$(BIN)/python benchmarks/triggers.py
 
+.PHONY: reliability
+reliability: $(READY) ## Fetch 20,000 media through faults and SIGKILLs and compare them; measure memory (10 minutes)
+	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/memory.py
+
+##@ Release and upkeep
+
+.PHONY: build
+build: $(READY) ## Build the wheel and the source distribution into dist/, and try the wheel
+	rm -rf dist
+	$(BIN)/uv build --quiet --python $(BIN)/python
+	$(BIN)/python scripts/smoke_test.py dist
+
+.PHONY: docs
+docs: $(VENV)-docs/.ready ## Build the documentation with a reference from the docstrings into site/
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet --strict
+	@echo "Open site/index.html"
+
+.PHONY: pictures
+pictures: ## Take the pictures of the connection form in docs/images
+	@$(MAKE) --no-print-directory PICTURES=$(CURDIR)/docs/images TESTS=tests/ui/test_pictures.py \
+		.test-ui-$(OLDEST) .test-ui-$(NEWEST)
+
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-scale $(VENV)-storages $(VENV)-ui-* .demo .scale-out dist site .mypy_cache .nox \
-		.pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* .coverage* .demo .scale-out dist site .mypy_cache .nox .pytest_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml Makefile
+$(READY): pyproject.toml Makefile airflow-versions.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'
 	@echo "Setting up Airflow $(AIRFLOW_VERSION) in $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear $(VENV)

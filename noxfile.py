@@ -24,19 +24,22 @@ os.environ["PATH"] = os.pathsep.join(
     [os.environ["PATH"], *sorted(str(folder) for folder in PYENV_ROOT.glob("versions/*/bin"))]
 )
 
-#: Airflow, the day as of which its dependencies are installed, and its Pythons. Airflow pins little, so that an
-#: older one fails with newer dependencies; ``--exclude-newer`` is uv's replacement for a constraints file.
+#: Airflow -> the day as of which its dependencies are installed, and its Pythons.
 AIRFLOWS = {
-    "2.11.2": ("2026-03-20", ("3.10", "3.11", "3.12")),
-    "3.0.6": ("2025-09-05", ("3.10", "3.11", "3.12")),
-    "3.1.8": ("2026-03-20", ("3.10", "3.11", "3.12", "3.13")),
-    "3.2.2": ("2026-06-05", ("3.10", "3.11", "3.12", "3.13")),
-    "3.3.2": ("2026-11-20", ("3.10", "3.11", "3.12", "3.13")),
+    airflow: (day, pythons)
+    for line in Path("airflow-versions.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+    for airflow, day, *pythons in [line.split()]
 }
 #: Airflow 3.0 is older than the ``common-compat`` that this package needs.
 COMPAT = "apache-airflow-providers-common-compat=2026-03-20"
-#: Both ends and the middle, where all tests run; in the other cells it is a few of them and a DAG.
-ENDS = {("3.10", "2.11.2"), ("3.12", "3.1.8"), ("3.13", "3.3.2")}
+OLDEST, MIDDLE, NEWEST = (list(AIRFLOWS)[position] for position in (0, len(AIRFLOWS) // 2, -1))
+#: Where all tests run; in the other cells it is a few of them and a DAG.
+ENDS = {
+    (AIRFLOWS[OLDEST][1][0], OLDEST),
+    (AIRFLOWS[MIDDLE][1][-2], MIDDLE),
+    (AIRFLOWS[NEWEST][1][-1], NEWEST),
+}
 SMOKE_TESTS = ("tests/test_get_provider_info.py", "tests/example_dags")
 CELLS = [(python, airflow) for airflow, (_, pythons) in AIRFLOWS.items() for python in pythons]
 
@@ -49,7 +52,11 @@ def _cells(tag: str, *, ends: bool) -> list:
 
 def _install(session: nox.Session, airflow: str, *requirements: str) -> None:
     day, _ = AIRFLOWS[airflow]
-    newest = ("--exclude-newer", day, *(("--exclude-newer-package", COMPAT) if airflow == "3.0.6" else ()))
+    newest = (
+        "--exclude-newer",
+        day,
+        *(("--exclude-newer-package", COMPAT) if airflow.startswith("3.0.") else ()),
+    )
     session.install(*newest, f"apache-airflow=={airflow}", *requirements)
 
 
@@ -70,9 +77,9 @@ def smoke(session: nox.Session, airflow: str) -> None:
     session.run("python", "scripts/demo.py", session.create_tmp())
 
 
-@nox.session(python="3.10", tags=["ends"])
+@nox.session(python=AIRFLOWS[OLDEST][1][0], tags=["ends"])
 def lowest(session: nox.Session) -> None:
     """Run all fast tests with the lowest versions that ``pyproject.toml`` allows."""
-    _install(session, "2.11.2", "--editable", ".[s3,openlineage]", "--resolution", "lowest-direct")
-    _install(session, "2.11.2", "--editable", ".[s3,openlineage]", "--group", "test")
+    _install(session, OLDEST, "--editable", ".[s3,openlineage]", "--resolution", "lowest-direct")
+    _install(session, OLDEST, "--editable", ".[s3,openlineage]", "--group", "test")
     session.run("python", "-m", "pytest", "-n", "3", *session.posargs)
