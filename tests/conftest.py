@@ -29,6 +29,14 @@ from tenacity import wait_none  # noqa: E402
 
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox  # noqa: E402
 
+SLOW_TEST_SECONDS = 600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_TEST_SECONDS))
+
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch):
