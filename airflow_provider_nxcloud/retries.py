@@ -9,6 +9,7 @@ longer. Everything else is raised at once, and the last error is raised as it is
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -41,32 +42,6 @@ MAX_RETRY_AFTER = 300.0
 BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
 
 
-def retrying(
-    *kinds: type[NxCloudError],
-    max_attempts: int,
-    sleep: Callable[[float], None],
-    max_seconds: float = float("inf"),
-) -> Retrying:
-    """
-    Return the retry policy.
-
-    :param kinds: the errors that may pass.
-    :param max_attempts: how often to try at most.
-    :param sleep: waits that many seconds; may raise to end the retrying.
-    :param max_seconds: no attempt starts later than this many seconds after the first; default: no limit.
-    :return: the policy, to be called with the function to try and its arguments.
-    """
-    stop: stop_base = stop_after_attempt(max_attempts) | _stop_on_long_retry_after()
-    return Retrying(
-        stop=stop | stop_before_delay(max_seconds),
-        wait=_wait,
-        retry=retry_if_exception_type(kinds),
-        before_sleep=_log_wait,
-        sleep=sleep,
-        reraise=True,
-    )
-
-
 def call_with_retries(
     attempt: Callable[[], T],
     *kinds: type[NxCloudError],
@@ -75,17 +50,18 @@ def call_with_retries(
     max_seconds: float = float("inf"),
 ) -> T:
     """
-    Call a function under the policy, which is made only once the first attempt has failed: most succeed.
+    Call a function under the policy.
 
     :param attempt: what to try.
-    :param kinds: as of :func:`retrying`.
-    :param max_attempts: as of :func:`retrying`.
-    :param sleep: as of :func:`retrying`.
-    :param max_seconds: as of :func:`retrying`.
+    :param kinds: the errors that may pass.
+    :param max_attempts: how often to try at most.
+    :param sleep: waits that many seconds; may raise to end the retrying.
+    :param max_seconds: no attempt starts later than this many seconds after the first; default: no limit.
     :return: what the attempt that succeeds returns.
     :raises NxCloudError: what the last attempt raised.
     """
     started = time.monotonic()
+    # The policy is made only once the first attempt has failed, because it takes a while and most succeed.
     try:
         return attempt()
     except kinds as error:
@@ -97,7 +73,16 @@ def call_with_retries(
         return attempt()
 
     left = max_seconds - (time.monotonic() - started)
-    return retrying(*kinds, max_attempts=max_attempts, sleep=sleep, max_seconds=left)(attempt_again)
+    stop: stop_base = stop_after_attempt(max_attempts) | _stop_on_long_retry_after()
+    policy = Retrying(
+        stop=stop | stop_before_delay(left),
+        wait=_wait,
+        retry=retry_if_exception_type(kinds),
+        before_sleep=_log_wait,
+        sleep=sleep,
+        reraise=True,
+    )
+    return policy(attempt_again)
 
 
 def parse_retry_after(value: str | None) -> float | None:
@@ -109,7 +94,7 @@ def parse_retry_after(value: str | None) -> float | None:
     """
     if value is None:
         return None
-    if value.strip().isascii() and value.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]+\s*", value):
         return float(value)
     at = parse_http_date(value)
     return None if at is None else max(0.0, at - time.time())

@@ -38,8 +38,8 @@ def make_staging_folder(parent: Path) -> Path:
             if entry.name.startswith(FOLDER_PREFIX):
                 # Another run may remove it, or own it, at the same time.
                 with suppress(OSError):
-                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > STRAY_AGE:
-                        shutil.rmtree(entry.path, ignore_errors=True)
+                    if time.time() - entry.stat().st_mtime > STRAY_AGE:
+                        shutil.rmtree(entry.path)
     return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
 
 
@@ -130,7 +130,6 @@ class StagedFile:
         if isinstance(self._file, io.BytesIO):
             self._spill(self._file)
         self._file.close()
-        self._file = io.BytesIO()
         return self._path
 
     def discard(self) -> None:

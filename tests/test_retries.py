@@ -15,7 +15,7 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudDownloadError,
     NxCloudUnavailableError,
 )
-from airflow_provider_nxcloud.retries import MAX_RETRY_AFTER, parse_retry_after, retrying
+from airflow_provider_nxcloud.retries import MAX_RETRY_AFTER, call_with_retries, parse_retry_after
 
 
 class Flaky:
@@ -43,15 +43,17 @@ def waits() -> list[float]:
 
 @pytest.fixture
 def policy(waits):
-    def policy(max_attempts: int = 5, **options):
-        return retrying(NxCloudUnavailableError, max_attempts=max_attempts, sleep=waits.append, **options)
+    def policy(work, max_attempts: int = 5, **options):
+        return call_with_retries(
+            work, NxCloudUnavailableError, max_attempts=max_attempts, sleep=waits.append, **options
+        )
 
     return policy
 
 
 def test_policy_passing_failure_returns_the_result(policy, waits):
     work = Flaky(unavailable(), unavailable())
-    assert policy()(work) == "done"
+    assert policy(work) == "done"
     assert (work.calls, len(waits)) == (3, 2)
 
 
@@ -59,7 +61,7 @@ def test_policy_lasting_failure_raises_the_last_error_itself(policy, waits):
     errors = [unavailable() for _ in range(9)]
     work = Flaky(*errors)
     with pytest.raises(NxCloudUnavailableError) as caught:
-        policy(max_attempts=4)(work)
+        policy(work, max_attempts=4)
     assert caught.value is errors[3]
     assert (work.calls, len(waits)) == (4, 3)
 
@@ -67,7 +69,7 @@ def test_policy_lasting_failure_raises_the_last_error_itself(policy, waits):
 def test_policy_one_attempt_waits_never(policy, waits):
     work = Flaky(unavailable())
     with pytest.raises(NxCloudUnavailableError):
-        policy(max_attempts=1)(work)
+        policy(work, max_attempts=1)
     assert (work.calls, waits) == (1, [])
 
 
@@ -75,13 +77,13 @@ def test_policy_one_attempt_waits_never(policy, waits):
 def test_policy_other_error_is_raised_at_once(policy, waits, error):
     work = Flaky(error)
     with pytest.raises(type(error)):
-        policy()(work)
+        policy(work)
     assert (work.calls, waits) == (1, [])
 
 
 def test_policy_waits_double_with_jitter_up_to_a_cap(policy, waits):
     with pytest.raises(NxCloudUnavailableError):
-        policy(max_attempts=12)(Flaky(*[unavailable() for _ in range(12)]))
+        policy(Flaky(*[unavailable() for _ in range(12)]), max_attempts=12)
     lowest = [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
     assert len(waits) == len(lowest)
     assert all(low <= wait <= low + 1 for low, wait in zip(lowest, waits, strict=True))
@@ -89,32 +91,45 @@ def test_policy_waits_double_with_jitter_up_to_a_cap(policy, waits):
 
 
 def test_policy_retry_after_longer_than_backoff_is_kept(policy, waits):
-    assert policy()(Flaky(unavailable(retry_after=7))) == "done"
+    assert policy(Flaky(unavailable(retry_after=7))) == "done"
     assert waits == [7]
 
 
 def test_policy_retry_after_shorter_than_backoff_does_not_shorten_it(policy, waits):
-    assert policy()(Flaky(unavailable(retry_after=0.1))) == "done"
+    assert policy(Flaky(unavailable(retry_after=0.1))) == "done"
     assert 0.5 <= waits[0] <= 1.5
 
 
 def test_policy_longest_retry_after_is_still_waited(policy, waits):
-    assert policy()(Flaky(unavailable(retry_after=MAX_RETRY_AFTER))) == "done"
+    assert policy(Flaky(unavailable(retry_after=MAX_RETRY_AFTER))) == "done"
     assert waits == [MAX_RETRY_AFTER]
 
 
 def test_policy_retry_after_beyond_the_limit_gives_up_at_once(policy, waits):
     work = Flaky(unavailable(retry_after=MAX_RETRY_AFTER + 1))
     with pytest.raises(NxCloudUnavailableError):
-        policy()(work)
+        policy(work)
     assert (work.calls, waits) == (1, [])
 
 
 def test_policy_time_limit_starts_no_attempt_behind_it(policy, waits):
     work = Flaky(unavailable(retry_after=7), unavailable())
     with pytest.raises(NxCloudUnavailableError):
-        policy(max_seconds=5)(work)
+        policy(work, max_seconds=5)
     assert (work.calls, waits) == (1, [])
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_policy_time_limit_counts_from_the_first_attempt(policy):
+    work = Flaky(unavailable(), unavailable())
+
+    def slow_work() -> str:
+        time.sleep(0.1)
+        return work()
+
+    with pytest.raises(NxCloudUnavailableError):
+        policy(slow_work, max_seconds=0.1)
+    assert work.calls == 1
 
 
 def test_policy_sleep_that_raises_ends_the_retrying():
@@ -123,13 +138,13 @@ def test_policy_sleep_that_raises_ends_the_retrying():
 
     work = Flaky(unavailable(), unavailable())
     with pytest.raises(InterruptedError):
-        retrying(NxCloudUnavailableError, max_attempts=5, sleep=stop)(work)
+        call_with_retries(work, NxCloudUnavailableError, max_attempts=5, sleep=stop)
     assert work.calls == 1
 
 
 def test_policy_wait_is_logged_with_attempt_and_cause(policy, caplog):
     caplog.set_level(logging.INFO, logger="airflow_provider_nxcloud")
-    policy()(Flaky(unavailable(retry_after=7)))
+    policy(Flaky(unavailable(retry_after=7)))
     assert [record.getMessage() for record in caplog.records] == [
         "Attempt 1: HTTP 503; the next one in 7.0 s"
     ]

@@ -115,6 +115,13 @@ def test_staged_path_moved_away_survives_discard(staged, tmp_path):
     assert published.read_bytes() == LARGE
 
 
+def test_staged_path_that_nobody_moved_away_is_discarded(staged, tmp_path):
+    staged.write(b"content")
+    staged.to_path()
+    staged.discard()
+    assert files(tmp_path) == []
+
+
 def test_staged_files_of_one_folder_never_meet(tmp_path):
     both = [StagedFile(tmp_path), StagedFile(tmp_path)]
     for number, staged in enumerate(both):
