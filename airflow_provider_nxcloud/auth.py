@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest, RequestException, Response
+from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 
 from airflow_provider_nxcloud.http_date import parse_http_date
@@ -86,7 +86,6 @@ class NxCloudAuth(AuthBase):
         request.headers.update(self.headers(request.headers["action"], _signed_body(request)))
         repeated: Response = response.connection.send(request, **kwargs)
         repeated.history.append(response)
-        repeated.request = request
         return repeated
 
     def headers(self, action: str, body: str | bytes | None) -> dict[str, str]:
@@ -130,6 +129,6 @@ def _timestamp_expired(response: Response) -> bool:
         return False
     try:
         answer = response.json()
-    except (ValueError, RequestException):
+    except ValueError:
         return False
     return isinstance(answer, dict) and answer.get("code") == TIMESTAMP_EXPIRED

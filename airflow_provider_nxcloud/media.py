@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
@@ -29,7 +29,7 @@ class Media:
     media_id: str
     mime_type: str | None
     file_name: str | None
-    url: str = field(repr=False)
+    url: str
 
     def __repr__(self) -> str:
         address, _, query = re.sub("//.*@", "//", self.url).partition("?")
@@ -75,9 +75,7 @@ def parse_media_ids(value: object) -> list[MediaItem]:
     items: dict[str, MediaItem] = {}
     for position, entry in enumerate(value):
         item = _parse_entry(entry, f"media_ids[{position}]")
-        known = items.setdefault(item.media_id, item)
-        if known != item:
-            items[item.media_id] = _merge(known, item)
+        items[item.media_id] = _merge(items.get(item.media_id, item), item)
     return list(items.values())
 
 

@@ -183,3 +183,50 @@ def test_bare_session_learns_the_clock_and_repeats_the_call(sandbox):
         answer = requests.post(f"{sandbox.base_url}/api/wa/getMedia", json=body, auth=auth, timeout=10)
         assert answer.json()["code"] == 0
     assert len(sandbox.calls()) == 3
+
+
+@pytest.fixture
+def post(sandbox):
+    def post(**options) -> requests.Response:
+        auth = NxCloudAuth(sandbox.access_key, sandbox.access_secret)
+        return requests.post(f"{sandbox.base_url}/api/wa/getPhone", json={}, auth=auth, timeout=10, **options)
+
+    return post
+
+
+def test_bare_session_repeats_a_call_only_once(sandbox, post):
+    sandbox.inject("api.code", code=1004, times=None)
+    answer = post()
+    first, second = sandbox.calls()
+    assert answer.json()["code"] == 1004
+    assert answer.request.headers["sign"] == second.headers["sign"]
+    assert [each.request.headers["sign"] for each in answer.history] == [first.headers["sign"]]
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("api.html", {}),
+        ("api.broken_json", {}),
+        ("api.shape", {"value": []}),
+        ("api.shape", {"value": {"code": 1003}}),
+    ],
+)
+def test_bare_session_leaves_other_answers_alone(sandbox, post, fault, options):
+    sandbox.inject(fault, times=1, **options)
+    answer = post()
+    assert answer.status_code == 200
+    assert len(answer.content) == int(answer.headers["Content-Length"])
+    assert len(sandbox.calls()) == 1
+
+
+def test_bare_session_does_not_take_an_answer_that_breaks_off_for_an_empty_one(sandbox, post):
+    sandbox.inject("api.reset_after_headers")
+    with pytest.raises(requests.RequestException):
+        post()
+
+
+def test_bare_session_leaves_a_large_answer_unread(sandbox, post):
+    sandbox.inject("api.huge")
+    with post(stream=True) as answer:
+        assert answer.raw.tell() == 0
