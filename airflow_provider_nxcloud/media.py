@@ -136,11 +136,7 @@ def presentable(text: str) -> str:
     :param text: any text.
     :return: the text with each control character or lone surrogate replaced.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def check_media_id(media_id: object, where: str) -> str:

@@ -66,6 +66,13 @@ def test_media_ids_mapping_gives_all_it_says():
     assert parse_media_ids([FULL]) == [MediaItem("a", HEX, "image/jpeg", "a.jpg")]
 
 
+def test_media_ids_details_are_fit_for_logs_and_json():
+    (item,) = parse_media_ids(
+        [{"media_id": "a", "mime_type": "image/\x1b[1m", "file_name": "a\nb\ud800é.png"}]
+    )
+    assert (item.mime_type, item.file_name) == ("image/\ufffd[1m", "a\ufffdb\ufffdé.png")
+
+
 def test_media_ids_mapping_of_json_gives_the_same():
     assert parse_media_ids(json.dumps([FULL])) == parse_media_ids([FULL])
     assert parse_media_ids(str([FULL])) == parse_media_ids([FULL])
@@ -171,6 +178,11 @@ def test_media_ids_detail_of_wrong_type_is_refused_by_key(key, value):
 )
 def test_media_ids_of_wrong_type_are_refused_by_name(value):
     assert refusal(value).startswith("media_ids must be a list")
+
+
+def test_media_ids_of_wrong_type_are_refused_by_type():
+    assert refusal(None).endswith(", not None")
+    assert refusal(5).endswith(", not int")
 
 
 @pytest.mark.parametrize(
