@@ -109,7 +109,7 @@ def safe_file_name(file_name: str) -> str:
     name = "".join("_" if not c.isprintable() or c in '<>:"|?*#%' else c for c in name)
     name = re.sub(r"\.{2,}", ".", name).strip(" .")
     stem, dot, suffix = name.rpartition(".")
-    if not dot or len(suffix) > 10:
+    if len(suffix) > 10:
         stem, dot, suffix = name, "", ""
     tail = (dot + suffix).encode()
     stem = stem.encode()[: _MAX_PART_BYTES - len(tail)].decode(errors="ignore").rstrip(" .")
@@ -142,9 +142,7 @@ class ObjectNamePattern:
     :raises NxCloudInputError: when it is not such a pattern, or its names would leave the destination.
     """
 
-    def __init__(self, pattern: object) -> None:
-        if not isinstance(pattern, str):
-            raise NxCloudInputError(f"object_name must be text, not {type(pattern).__name__}")
+    def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         try:
             self._fields = {name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None}

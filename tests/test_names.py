@@ -90,8 +90,12 @@ def test_extension_known_type_gives_the_table(mime_type, extension):
 
 
 @pytest.mark.parametrize(
-    "mime_type", [None, "", "application/octet-stream", "application/x-unheard-of", "nonsense"]
+    "mime_type", ["", "application/octet-stream", "application/x-unheard-of", "nonsense"]
 )
+def test_extension_unknown_type_leaves_it_to_the_sender(mime_type):
+    assert extension_for(mime_type, "drawing.dwg") == ".dwg"
+
+
 @pytest.mark.parametrize(
     ("file_name", "extension"),
     [
@@ -109,8 +113,8 @@ def test_extension_known_type_gives_the_table(mime_type, extension):
         ("a.abcdefghijk", ".bin"),
     ],
 )
-def test_extension_unknown_type_takes_a_safe_one_of_the_sender(mime_type, file_name, extension):
-    assert extension_for(mime_type, file_name) == extension
+def test_extension_of_the_sender_is_taken_where_it_is_safe(file_name, extension):
+    assert extension_for(None, file_name) == extension
 
 
 def test_extension_known_type_beats_the_sender():
@@ -148,6 +152,8 @@ def test_file_name_too_long_keeps_its_extension():
     name = safe_file_name("发" * 300 + ".pdf")
     assert len(name.encode()) <= 200
     assert name.endswith("发.pdf")
+    assert safe_file_name("a" * 300 + "." + "b" * 10) == "a" * 189 + "." + "b" * 10
+    assert safe_file_name("a" * 300 + "." + "b" * 11) == "a" * 200
 
 
 @given(sent=st.text(max_size=300) | st.text("./\\ab% ", max_size=40))
@@ -174,6 +180,7 @@ def test_file_name_any_text_gives_one_safe_segment(sent):
         ("a%20b", "a%2520b"),
         ("a=b+c", "a%3Db%2Bc"),
         ("a\\b:c?d#e", "a%5Cb%3Ac%3Fd%23e"),
+        ("a/b", "a%2Fb"),
         (".hidden", "%2Ehidden"),
         (".", "%2E"),
         ("%2E", "%252E"),
@@ -284,6 +291,8 @@ def test_pattern_knows_what_it_needs_an_answer_for(pattern, known_without, known
         "{media_id[0]}",
         "{media_id:d}",
         "{media_id:{extension}}",
+        "{media_id:{width}}",
+        "{media_id:{extension.width}}",
         "{media_id!x}",
         "{media_id:>300}",
         "x" * 256,
@@ -309,6 +318,9 @@ def test_pattern_name_longer_than_a_file_system_takes_is_refused():
     with pytest.raises(ValueError, match="255"):
         ObjectNamePattern("{media_id}{file_name}").name(item)
     assert ObjectNamePattern("{media_id}/{file_name}").name(item) == f"{'x' * 200}/{'y' * 200}"
+    assert (
+        len(ObjectNamePattern("{media_id}{file_name}").name(MediaItem("x" * 55, file_name="y" * 200))) == 255
+    )
 
 
 @given(media_id=IDS, mime_type=st.none() | st.text(max_size=20), file_name=st.none() | st.text(max_size=300))

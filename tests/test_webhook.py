@@ -5,15 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import airflow_provider_nxcloud
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
 from airflow_provider_nxcloud.sha256 import parse_sha256
 from airflow_provider_nxcloud.webhook import media_from_webhook
@@ -337,16 +333,3 @@ def test_parse_sha256_reads_both_spellings_alike(digest):
 def test_parse_sha256_refuses_everything_else(value):
     with pytest.raises(ValueError, match="64 hexadecimal digits or 44 characters"):
         parse_sha256(value)
-
-
-def test_importing_the_module_imports_no_http_library_beyond_what_airflow_does():
-    def modules(*names: str) -> set[str]:
-        line = f"import sys, {', '.join(names)}; print(*sys.modules, sep='\\n')"
-        root = Path(airflow_provider_nxcloud.__file__).parents[1]
-        done = subprocess.run(
-            [sys.executable, "-c", line], capture_output=True, text=True, check=True, cwd=root
-        )
-        return {name.partition(".")[0] for name in done.stdout.split()}
-
-    added = modules("airflow_provider_nxcloud.webhook") - modules("airflow_provider_nxcloud.exceptions")
-    assert not added & {"requests", "urllib3", "tenacity", "fsspec"}

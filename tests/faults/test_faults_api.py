@@ -32,11 +32,9 @@ class Fault(NamedTuple):
     says: str
 
 
+#: One of each way to go wrong; tests/hooks/test_nxcloud_answers.py has every status and shape.
 TRANSIENT = {
     "429": Fault("api.status", {"status": 429}, "HTTP 429; it may pass later"),
-    "408": Fault("api.status", {"status": 408}, "HTTP 408; it may pass later"),
-    "500": Fault("api.status", {"status": 500}, "HTTP 500; it may pass later"),
-    "502": Fault("api.status", {"status": 502}, "HTTP 502; it may pass later"),
     "503": Fault("api.status", {"status": 503}, "HTTP 503; it may pass later"),
     "reset": Fault("api.reset", {}, "cannot be reached: Connection reset by peer"),
     "reset after headers": Fault("api.reset_after_headers", {}, "broke off: Connection reset by peer"),
@@ -47,30 +45,13 @@ TRANSIENT = {
     ),
     "html": Fault("api.html", {}, "not JSON but .* of 'text/html"),
     "broken json": Fault("api.broken_json", {}, "not JSON but"),
-    "empty": Fault("api.empty", {}, "not JSON but 0 bytes"),
     "huge": Fault("api.huge", {}, "over 1048576 bytes, so not NXCloud's"),
     "no data": Fault("api.no_data", {}, "success without a url"),
     "no url": Fault("api.no_url", {}, "success without a url"),
-    "url empty": Fault("api.url", {"url": ""}, "success without a url"),
-    "url of a wrong type": Fault("api.data", {"url": ["http://127.0.0.1/"]}, "success without a url"),
     "code -1": Fault("api.code", {"code": -1}, r"-1 \(request failed.*it may pass later"),
     "code 9001": Fault("api.code", {"code": 9001}, r"9001 \(system business error.*it may pass later"),
     "unknown code": Fault("api.code", {"code": 4242}, r"4242 \(a code NXCloud does not document"),
-    **{
-        f"shape {value!r:.30}": Fault("api.shape", {"value": value}, "not the documented shape")
-        for value in (
-            None,
-            [],
-            "success",
-            5,
-            {},
-            {"code": "0", "data": {}},
-            {"code": True, "data": {}},
-            {"code": 0.0, "data": {}},
-            {"code": 0, "data": []},
-            {"code": 0, "data": "x"},
-        )
-    },
+    "shape": Fault("api.shape", {"value": []}, "not the documented shape"),
 }
 
 PERMANENT = {
@@ -231,7 +212,7 @@ def test_clock_that_stays_wrong_ends_the_task(sandbox, photo, fetch, kept):
     kept()
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+@pytest.mark.parametrize("status", [400, 404])
 def test_http_status_that_no_retry_mends_ends_the_task(status, sandbox, photo, fetch, kept):
     sandbox.inject("api.status", times=None, status=status, body="<html>")
 

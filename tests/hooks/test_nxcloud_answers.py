@@ -73,6 +73,7 @@ FAULT_ROWS = [
             {"code": True},
             {"code": 0.0},
             {"code": 0, "data": []},
+            {"code": 0, "data": "x"},
         )
     ],
 ]
@@ -84,6 +85,8 @@ MEDIA_FAULT_ROWS = [
     ("api.data", {"url": None}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
     ("api.data", {"url": ["x"]}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
 ]
+#: One of each fault, for the questions that go the same way as :meth:`NxCloudHook.get_media` up to the answer.
+ONE_OF_EACH = list({(row[0], row[2]): row for row in FAULT_ROWS}.values())
 PASSING = (NxCloudUnavailableError, NxCloudMediaNotReadyError)
 
 
@@ -163,7 +166,7 @@ def test_get_media_fault_raises_its_class_after_its_requests(
     assert len(waits) == asked - 1 or (said == "HTTP 429" and len(waits) > asked - 1)
 
 
-@pytest.mark.parametrize(("name", "options", "kind", "asked", "said"), FAULT_ROWS)
+@pytest.mark.parametrize(("name", "options", "kind", "asked", "said"), ONE_OF_EACH)
 def test_call_fault_raises_its_class_after_its_requests(sandbox, hook, name, options, kind, asked, said):
     sandbox.inject(name, times=None, **options)
     error = failure(lambda: hook.call("getPhone", PHONE))
@@ -172,7 +175,7 @@ def test_call_fault_raises_its_class_after_its_requests(sandbox, hook, name, opt
     assert len(sandbox.calls()) == asked
 
 
-@pytest.mark.parametrize(("name", "options", "kind", "asked", "said"), FAULT_ROWS + MEDIA_FAULT_ROWS)
+@pytest.mark.parametrize(("name", "options", "kind", "asked", "said"), [*ONE_OF_EACH, MEDIA_FAULT_ROWS[0]])
 def test_is_available_fault_is_false_or_raised_without_retry(
     sandbox, hook, caplog, name, options, kind, asked, said
 ):
@@ -184,7 +187,7 @@ def test_is_available_fault_is_false_or_raised_without_retry(
     assert len(sandbox.calls()) == 1
 
 
-@pytest.mark.parametrize(("name", "options", "kind", "asked", "said"), FAULT_ROWS)
+@pytest.mark.parametrize(("name", "options", "kind", "asked", "said"), ONE_OF_EACH)
 def test_test_connection_fault_fails_with_its_cause(sandbox, hook, name, options, kind, asked, said):
     sandbox.inject(name, times=None, **options)
     works, text = hook.test_connection()
