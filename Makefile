@@ -62,9 +62,10 @@ test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest -n 4
 
 .PHONY: coverage
-coverage: $(READY) ## Run the tests and list the lines and branches of the package that none of them reaches
+coverage: $(READY) ## Run the tests, also those against S3, and list the lines and branches that none of them reaches
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 4
+	$(BIN)/coverage run -m pytest -m slow tests/storages
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -43,7 +43,7 @@ class MediaHosts:
             parts = urlsplit(url)
             host = parts.hostname or ""
             # What is read one way here and another way by whoever connects would get around every rule below.
-            if not _HOST.fullmatch(host) or "\\" in url or (parts.port or 1) < 1:
+            if not _HOST.fullmatch(host) or "\\" in url or parts.port == 0:
                 raise ValueError
         except ValueError:
             raise NxCloudMediaRefusedError("the download URL cannot be read") from None
@@ -104,7 +104,7 @@ _CARRYING_IPV4 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 
 
 def _is_inside(address: str) -> bool:
-    ip = ip_address(address.partition("%")[0])
+    ip = ip_address(address)
     if isinstance(ip, IPv6Address):
         carries_ipv4 = any(ip in network for network in _CARRYING_IPV4)
         if ip.is_site_local:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,6 +26,7 @@ for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_
 # Its first import puts a filter for warnings in front of pytest's, which make those from our code errors.
 import airflow.configuration  # noqa: E402, F401
 import pytest  # noqa: E402
+from airflow.providers.common.compat.sdk import redact  # noqa: E402
 from tenacity import wait_none  # noqa: E402
 
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox  # noqa: E402
@@ -63,6 +65,15 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch):
     """Retry at once, so that a test of what heals does not wait; ``Retry-After`` still counts."""
     monkeypatch.setattr("airflow_provider_nxcloud.retries.BACKOFF", wait_none())
     monkeypatch.setattr("airflow_provider_nxcloud.download.NOT_FOUND_GRACE", 0)
+
+
+@pytest.fixture
+def masker(monkeypatch: pytest.MonkeyPatch):
+    """Airflow's masker without what it has learned; Airflow 2 masks the password of each connection made."""
+    masker = sys.modules[redact.__module__]._secrets_masker()
+    monkeypatch.setattr(masker, "patterns", set())
+    monkeypatch.setattr(masker, "replacer", None)
+    return masker
 
 
 @pytest.fixture

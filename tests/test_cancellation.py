@@ -118,13 +118,20 @@ def start(destination: Path) -> Iterator[Callable[..., subprocess.Popen]]:
         process.communicate()
 
 
+def workers() -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("nxcloud-") and not thread.name.startswith("nxcloud-sandbox")
+    ]
+
+
 def assert_nothing_comes_late(sandbox: NxCloudSandbox, destination: Path) -> None:
     """Let the daemon threads get unstuck, and look whether one still publishes."""
     sandbox.stop()
-    for thread in threading.enumerate():
-        if thread.name.startswith("nxcloud-") and not thread.name.startswith("nxcloud-sandbox"):
-            thread.join(5)
-            assert not thread.is_alive()
+    for thread in workers():
+        thread.join(5)
+        assert not thread.is_alive()
     assert list(destination.iterdir()) == []
 
 
@@ -154,6 +161,20 @@ def test_on_kill_from_another_thread_ends_the_task(fault, sandbox, stuck, operat
     assert reached.is_set()
     assert len(asked) <= WORKERS, "what was queued must never start"
     assert_nothing_comes_late(sandbox, destination)
+
+
+def test_downloads_of_a_stopped_task_do_not_go_on(sandbox, stuck, operator, destination):
+    reached = stuck("download.drip", interval=0.05)
+    killer = threading.Thread(target=lambda: reached.wait(10) and operator.on_kill())
+    killer.start()
+    with pytest.raises(NxCloudCancelledError, match="told to stop"):
+        operator.execute(context={})
+    killer.join()
+
+    # The sandbox would go on for hours.
+    for thread in workers():
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in workers())
 
 
 @pytest.mark.parametrize("fault", ["download.stall", "api.hang"])

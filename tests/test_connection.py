@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from urllib.parse import quote
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, Connection, redact
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_nxcloud.connection import ConnectionSettings, clean_phone
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
+
+pytestmark = pytest.mark.usefixtures("masker")
 
 SECRET = "canary-s3cret"
 UI = {"conn_type": "nxcloud", "login": "key", "password": SECRET}
@@ -35,15 +36,6 @@ def refusal(**fields) -> str:
         read(**fields)
     assert SECRET not in str(caught.value)
     return str(caught.value)
-
-
-@pytest.fixture(autouse=True)
-def masker(monkeypatch):
-    """Airflow's masker without what it has learned; Airflow 2 masks the password of each connection made."""
-    masker = sys.modules[redact.__module__]._secrets_masker()
-    monkeypatch.setattr(masker, "patterns", set())
-    monkeypatch.setattr(masker, "replacer", None)
-    return masker
 
 
 @pytest.fixture

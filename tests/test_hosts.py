@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -36,6 +37,7 @@ def refusal(url: str, *, came_from: str | None = None, **options) -> str:
         "https://[2606:4700:4700::1111]/a",
         "https://1.1.1.1",
         "https://[::ffff:8.8.8.8]/a",
+        "https://[64:ff9b::808:808]/a",
     ],
 )
 def test_host_outside_is_allowed(url):
@@ -60,6 +62,7 @@ def test_host_outside_is_allowed(url):
         "[::]",
         "[fe80::1]",
         "[fc00::1]",
+        "[fec0::1]",
         "[::ffff:127.0.0.1]",
         "[::ffff:a9fe:a9fe]",
     ],
@@ -82,6 +85,7 @@ def test_host_inside_is_allowed_where_the_api_is_inside(base_url):
     [
         (("*.aliyuncs.com",), "bucket.oss-cn-hongkong.aliyuncs.com"),
         (("*.aliyuncs.com",), "BUCKET.Aliyuncs.COM"),
+        (("*.Aliyuncs.COM",), "bucket.aliyuncs.com"),
         (("x", "10.0.0.*"), "10.0.0.7"),
         (("127.0.0.1",), "127.0.0.1:8080"),
         (("::1",), "[::1]:8080"),
@@ -133,7 +137,18 @@ def test_url_without_a_host_is_refused(url):
     assert "names no host" in refusal(url)
 
 
-@pytest.mark.parametrize("url", ["http://[::1/a", "http://8.8.8.8:99999/a", "http://8.8.8.8:x/a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/a",
+        "http://8.8.8.8:99999/a",
+        "http://8.8.8.8:x/a",
+        "http://8.8.8.8:0/a",
+        "http://%38.8.8.8/a",
+        "http://8.8.8.8\\.example.com/a",
+        "http://8.8.8.8/a\\b",
+    ],
+)
 def test_url_that_cannot_be_read_is_refused(url):
     assert "cannot be read" in refusal(url + QUERY)
 
@@ -155,7 +170,7 @@ def test_redirect_to_the_inside_is_refused():
     refusal("http://169.254.169.254/a", came_from="http://8.8.8.8/a")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "a.localhost", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1.", "127.1", "localhost", "a.localhost.", "[::1]"])
 def test_host_inside_is_refused_behind_a_proxy_too(host):
     refusal(f"http://{host}/a", proxies={"http": "http://8.8.8.8:3128"})
 
@@ -192,3 +207,63 @@ def test_host_spelled_so_that_it_is_read_in_two_ways_is_refused(sandbox, host, g
 @pytest.mark.parametrize("address", ["64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "fe80::1", "ff02::1"])
 def test_inner_address_inside_another_is_refused(address):
     assert "inside your own network" in refusal(f"http://[{address}]/photo")
+
+
+@pytest.mark.parametrize(
+    ("address", "options"),
+    [
+        ("8.8.8.8", {}),
+        ("10.0.0.1", {"allowed_media_hosts": ("media.example",)}),
+        ("10.0.0.1", {"base_url": "http://127.0.0.1"}),
+        ("10.0.0.1", {"proxies": {"https": "http://10.0.0.1:3128"}}),
+    ],
+    ids=["outside", "host allowed", "API inside", "proxy"],
+)
+def test_peer_that_may_be_connected_to(address, options):
+    MediaHosts(settings(**options)).check_peer(f"https://media.example/a{QUERY}", address)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "::1", "fe80::1%eth0"])
+def test_peer_inside_is_refused_by_the_name_that_led_there(address):
+    with pytest.raises(NxCloudMediaRefusedError, match=r"'media\.example' is inside your own network"):
+        MediaHosts(settings()).check_peer(f"https://media.example/a{QUERY}", address)
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """What the name server knows, and whom it was asked for."""
+    known, asked = {}, []
+
+    def resolve(host, *_, **__):
+        asked.append(host)
+        host.encode("idna")
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (known[host], 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return known, asked
+
+
+def test_name_that_leads_inside_is_refused(names):
+    known, _ = names
+    known["media.example"] = "10.0.0.1"
+    assert "'media.example' is inside" in refusal("https://media.example/a")
+
+
+def test_name_that_leads_outside_is_resolved_once(names):
+    known, asked = names
+    known["media.example"] = "8.8.8.8"
+    hosts = MediaHosts(settings())
+    for _ in range(2):
+        hosts.check("https://media.example/a")
+    assert asked.count("media.example") == 1
+
+
+@pytest.mark.parametrize("name", ["media.example", "a" * 64 + ".example"], ids=["unknown", "too long"])
+def test_name_that_does_not_resolve_yet_is_left_to_the_download_and_asked_for_again(names, name):
+    _, asked = names
+    hosts = MediaHosts(settings())
+    for _ in range(2):
+        hosts.check(f"https://{name}/a")
+    assert asked.count(name) == 2

@@ -304,6 +304,7 @@ def test_redirect_to_where_the_file_is_is_followed(status, sandbox, photo, fetch
 
     assert_stored(fetch([photo.media_id]), photo.content, target)
     assert [download.status for download in sandbox.downloads()] == [status, 200]
+    assert len(sandbox.calls()) == 1
 
 
 def test_relative_redirect_is_followed(sandbox, photo, fetch, target):

@@ -346,3 +346,9 @@ def test_api_that_cannot_be_reached_is_told_without_url(sandbox, hook, waits):
     assert type(error) is NxCloudUnavailableError
     assert str(error).endswith("NXCloud cannot be reached: Connection refused")
     assert len(waits) == ATTEMPTS - 1
+
+
+def test_settings_that_were_read_are_masked_in_airflows_logs(hook, connect, masker):
+    connect(extra={"proxies": {"https": "http://me:canary-proxy@proxy.example:3128"}})
+    assert hook.settings.proxies
+    assert masker.redact("canary-secret and canary-proxy") == "*** and ***"
