@@ -55,6 +55,11 @@ def test_documents_name_commands_that_exist(document):
     assert set(" ".join(commands).split()) <= TARGETS
 
 
+def test_contributing_names_every_module_and_no_other():
+    named = set(re.findall(r"`(\w+\.py)`", read("CONTRIBUTING.md").split("## Adding")[0]))
+    assert named == {path.name for path in (ROOT / "airflow_provider_nxcloud").glob("[a-z]*.py")}
+
+
 def test_every_command_but_hidden_ones_is_in_the_help():
     assert set(re.findall(r"^([a-z][a-z-]*):.* ## ", MAKEFILE, re.MULTILINE)) == TARGETS
 

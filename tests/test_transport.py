@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_nxcloud.connection import ConnectionSettings
-from airflow_provider_nxcloud.exceptions import NxCloudUnavailableError
+from airflow_provider_nxcloud.download import Downloader
+from airflow_provider_nxcloud.exceptions import NxCloudMediaRefusedError, NxCloudUnavailableError
 from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
 from airflow_provider_nxcloud.transport import Transport, network_cause
 
@@ -43,6 +44,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.location: str | None = None
         self.scheme = "https" if certificate else "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -65,8 +67,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked.append((self.command, self.path, dict(self.headers)))
-        self.send_response(200)
+        self.send_response(302 if self.server.location else 200)
         self.send_header("Set-Cookie", "session=1")
+        if self.server.location:
+            self.send_header("Location", self.server.location)
         self.send_header("Content-Length", str(len(ANSWER)))
         self.end_headers()
         self.wfile.write(ANSWER)
@@ -168,6 +172,22 @@ def test_tls_certificate_is_checked_as_asked(
 def test_tls_bundle_of_the_environment_that_is_missing_is_told(start, ask, certificates, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     assert "/nowhere/ca.pem" in ask(start(certificates["right"]).url)
+
+
+def test_tls_is_not_left_by_a_redirect_of_a_download(start, connect, certificates):
+    plain, secure = start(), start(certificates["right"])
+    secure.location = plain.url
+    connect(host=secure.url, extra={"verify": certificates["right"]})
+    downloader = Downloader(
+        NxCloudHook().settings,
+        max_media_bytes=1000,
+        connections=1,
+        cancelled=threading.Event(),
+        sleep=lambda _: None,
+    )
+    with pytest.raises(NxCloudMediaRefusedError, match="from https to plain http"):
+        downloader.open(secure.url, {}, until=time.monotonic() + 10)
+    assert (len(secure.asked), plain.asked) == (1, [])
 
 
 @pytest.mark.parametrize("scheme", ["http", "all"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any, NamedTuple
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_nxcloud import download
 from airflow_provider_nxcloud.exceptions import NxCloudMediaFailedError, NxCloudMediaLostError
+from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
 from airflow_provider_nxcloud.sandbox.downloads import signed_url
+from airflow_provider_nxcloud.staging import StagedFile
 
 pytestmark = pytest.mark.usefixtures("no_backoff", "impatient")
 
@@ -194,6 +198,27 @@ def test_missing_file_that_comes_is_stored(status, sandbox, photo, fetch, target
     assert len(sandbox.calls()) == 2
 
 
+def test_missing_file_is_given_its_time(sandbox, photo, connect, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "NOT_FOUND_GRACE", 7)
+    connect(extra={"max_attempts": 1})
+    hook, waits = NxCloudHook(), []
+    downloader = download.Downloader(
+        hook.settings,
+        max_media_bytes=len(photo.content),
+        connections=1,
+        cancelled=threading.Event(),
+        sleep=waits.append,
+    )
+    staged = StagedFile(tmp_path)
+    sandbox.inject("download.status", status=404)
+
+    media = hook.get_media(photo.media_id)
+    downloader.download(media, staged, refresh=lambda: hook.get_media(photo.media_id))
+
+    assert staged.size == len(photo.content)
+    assert waits == [7]
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_missing_file_that_stays_missing_is_gone(status, sandbox, photo, fetch, kept):
     sandbox.inject("download.status", times=None, status=status)
@@ -305,6 +330,18 @@ def test_redirect_to_where_the_file_is_is_followed(status, sandbox, photo, fetch
     assert_stored(fetch([photo.media_id]), photo.content, target)
     assert [download.status for download in sandbox.downloads()] == [status, 200]
     assert len(sandbox.calls()) == 1
+
+
+def test_redirect_that_leads_nowhere_is_a_failed_download(sandbox, photo, fetch):
+    sandbox.inject("download.status", times=None, status=302)
+
+    assert "the download answered HTTP 302" in fetch([photo.media_id]).record["error"]
+
+
+def test_location_of_an_answer_that_is_no_redirect_is_not_followed(sandbox, photo, fetch, target):
+    sandbox.inject("download.headers", times=None, headers={"Location": "http://127.0.0.1:1/"})
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
 
 
 def test_relative_redirect_is_followed(sandbox, photo, fetch, target):
