@@ -169,6 +169,14 @@ def test_odd_answer_to_a_range_never_spoils_the_file(faults, sandbox, photo, fet
     assert ranges(sandbox)[:2] == [None, "bytes=750000-"]
 
 
+def test_half_a_file_is_kept_while_the_store_is_out_of_order(sandbox, photo, fetch, target):
+    sandbox.inject("download.cut")
+    sandbox.inject("download.status", status=503)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+    assert ranges(sandbox) == [None, "bytes=750000-", "bytes=750000-"]
+
+
 def test_file_that_changed_before_the_resume_is_fetched_anew(sandbox, photo, fetch, target):
     other = photo.content[::-1]
     sandbox.inject("download.cut")
@@ -265,6 +273,13 @@ def test_whole_file_is_stored_however_it_is_delimited(name, sandbox, photo, fetc
 
     assert_stored(fetch([photo.media_id]), photo.content, target)
     assert len(sandbox.downloads()) == 1
+
+
+def test_whole_chunked_file_is_stored_without_a_hash_too(sandbox, photo, fetch, target):
+    sandbox.inject("download.chunked", times=None)
+    sandbox.inject("download.no_etag", times=None)
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
 
 
 def test_given_sha256_makes_up_for_a_store_that_announces_nothing(sandbox, photo, fetch, target):

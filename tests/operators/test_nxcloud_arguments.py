@@ -168,6 +168,13 @@ def test_pattern_without_any_field_fits_one_media_only(sandbox, fetch):
     assert sandbox.requests == []
 
 
+def test_media_whose_name_turns_out_too_long_is_refused(sandbox, fetch):
+    sandbox.add_media(b"content", "image/jpeg", media_id="m" * 100, file_name="x" * 200)
+    with pytest.raises(NxCloudMediaLostError, match="it cannot be named: the name has a segment of more"):
+        fetch(["m" * 100], object_name="{media_id}{file_name}")
+    assert sandbox.downloads() == []
+
+
 def test_same_name_found_at_run_time_never_overwrites(sandbox, fetch, destination, manifest):
     with pytest.raises(NxCloudMediaLostError, match=f"'{MEMO_A}' has the same object name 'memo'") as raised:
         fetch([MEMO_A, MEMO_B, SONG], object_name="{file_name}", max_workers=1, manifest=str(manifest))

@@ -66,6 +66,17 @@ def test_drop_without_a_validator_starts_over(sandbox, fetch, no_backoff):
     assert ["Range" in request.headers for request in sandbox.downloads()] == [False, False]
 
 
+def test_drop_without_a_validator_is_resumed_where_a_given_sha256_will_tell(sandbox, fetch, no_backoff):
+    media = sandbox.add_media(bytes(range(256)) * 4000, "image/jpeg", media_id="big")
+    sandbox.inject("download.headers", times=None, headers={"ETag": None, "Last-Modified": None})
+    sandbox.inject("download.reset_at", at=0.5)
+    (record,) = fetch([{"media_id": "big", "sha256": media.sha256}])
+    assert record["sha256"] == media.sha256
+    second = sandbox.downloads()[1]
+    assert "Range" in second.headers
+    assert "If-Range" not in second.headers
+
+
 @pytest.mark.parametrize("mistyped", ["s3:/bucket/x", "file:/tmp/x", "~nobody-here/x"])
 def test_mistyped_url_is_no_local_folder(sandbox, fetch, tmp_path, monkeypatch, mistyped):
     monkeypatch.chdir(tmp_path)
