@@ -157,6 +157,7 @@ clean: ## Remove everything these commands made
 
 $(READY): pyproject.toml Makefile airflow-versions.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'
+	@test -n "$(EXCLUDE_NEWER)" || { echo "airflow-versions.txt has no Airflow $(AIRFLOW_VERSION)"; exit 1; }
 	@echo "Setting up Airflow $(AIRFLOW_VERSION) in $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
