@@ -334,10 +334,13 @@ def test_wrong_sha256_for_an_intact_file_is_for_the_dag_author(sandbox, photo, f
     kept()
 
 
-@pytest.mark.parametrize("fault", [None, "download.chunked"], ids=["announced", "unannounced"])
-def test_media_over_the_limit_is_refused(fault, sandbox, photo, fetch, kept):
-    if fault:
-        sandbox.inject(fault, times=None)
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [("download.stall", {"at": 0}), ("download.chunked", {})],
+    ids=["announced, before a byte has come", "unannounced"],
+)
+def test_media_over_the_limit_is_refused(fault, options, sandbox, photo, fetch, kept):
+    sandbox.inject(fault, times=None, **options)
 
     run = fetch([photo.media_id], max_media_bytes=1_499_999)
 
