@@ -100,6 +100,7 @@ RESUMED = {
         [None],
     ),
     "no Content-Range": ("download.headers", {"headers": {"Content-Range": None}}, [None]),
+    "less than it says": ("download.wrong_length", {"delta": -10}, ["bytes=1499990-"]),
     "dropped again": ("download.cut", {"at": 0.5}, ["bytes=1125000-"]),
 }
 
@@ -351,6 +352,12 @@ def test_media_over_the_limit_is_refused(fault, options, sandbox, photo, fetch, 
     )
     assert len(sandbox.downloads()) == 1
     kept()
+
+
+def test_empty_file_is_refused(sandbox, fetch):
+    sandbox.add_media(b"", "image/jpeg", media_id="nothing")
+
+    assert "the server sent an empty file" in fetch(["nothing"]).record["error"]
 
 
 def test_media_of_exactly_the_limit_is_stored(photo, fetch, target):
