@@ -292,6 +292,13 @@ def test_whole_file_is_stored_however_it_is_delimited(name, sandbox, photo, fetc
     assert len(sandbox.downloads()) == 1
 
 
+@pytest.mark.parametrize("content_md5", ["nonsense", "n=", "\u00e9", "AAAA"])
+def test_content_md5_that_is_none_counts_as_absent(content_md5, sandbox, photo, fetch, target):
+    sandbox.inject("download.headers", times=None, headers={"Content-MD5": content_md5})
+
+    assert_stored(fetch([photo.media_id]), photo.content, target)
+
+
 def test_whole_chunked_file_is_stored_without_a_hash_too(sandbox, photo, fetch, target):
     sandbox.inject("download.chunked", times=None)
     sandbox.inject("download.no_etag", times=None)
