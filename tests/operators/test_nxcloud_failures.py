@@ -111,7 +111,9 @@ def test_wrong_credentials_stop_everything_at_once(ignore, sandbox, fetch, conne
     assert list(destination.iterdir()) == []
     assert statuses(manifest) == dict.fromkeys(wanted, "failed")
     for line in manifest.read_text().splitlines():
-        assert "not fetched, because the task ended: " in json.loads(line)["error"]
+        error = json.loads(line)["error"]
+        assert error.startswith("not fetched, because the task ended: ")
+        assert "1003 (invalid signature" in error
 
 
 def test_phone_number_lost_in_the_middle_keeps_what_is_stored(sandbox, fetch, destination, manifest):
