@@ -242,6 +242,7 @@ def test_missing_file_is_given_its_time(sandbox, photo, connect, tmp_path, monke
 
     assert staged.size == len(photo.content)
     assert waits == [7]
+    staged.discard()
 
 
 @pytest.mark.parametrize("status", [404, 410])

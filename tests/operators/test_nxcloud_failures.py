@@ -180,6 +180,19 @@ def test_api_that_is_down_for_good_ends_the_task_before_all_were_tried(sandbox, 
     assert len({call.media_id for call in sandbox.calls()}) in (20, 21)
 
 
+def test_api_that_is_down_now_and_then_does_not_end_the_task(sandbox, fetch, connect):
+    connect(extra={"max_attempts": 1})
+    wanted = [f"media-{number}" for number in range(44)]
+    for number, media_id in enumerate(wanted):
+        sandbox.add_media(b"content", "image/jpeg", media_id=media_id)
+        if number % 2:
+            sandbox.inject("api.status", media_id=media_id, times=None)
+
+    records = fetch(wanted, max_workers=1, ignore_media_errors=True)
+
+    assert [record["status"] for record in records] == ["stored", "failed"] * 22
+
+
 def test_staging_for_an_object_store_that_is_not_possible_is_named(sandbox, fetch, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_STORE", '{"conn_type": "aws", "login": "key", "password": "secret"}')
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))

@@ -149,6 +149,14 @@ def test_empty_file_is_no_media_that_is_there_already(sandbox, fetch, destinatio
     assert (record["status"], record["size"]) == ("stored", len(sandbox.media["1000000001"].content))
 
 
+def test_empty_file_is_not_replaced_where_nothing_may_be(sandbox, fetch, destination):
+    destination.mkdir()
+    (destination / "1000000001.jpg").touch()
+    with pytest.raises(NxCloudMediaLostError, match="exists already"):
+        fetch(["1000000001"], if_exists="fail")
+    assert (destination / "1000000001.jpg").stat().st_size == 0
+
+
 def test_manifest_that_cannot_be_written_does_not_hide_why_the_task_failed(sandbox, fetch, manifest):
     sandbox.inject("api.code", times=None, code=1003)
     sandbox.observer = lambda _: manifest.mkdir(exist_ok=True)
