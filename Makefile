@@ -71,7 +71,8 @@ coverage: $(READY) ## Run the tests, also those against S3, and list the lines a
 
 .PHONY: test-slow
 test-slow: $(READY) ## Run the tests that need real Airflow processes
-	$(BIN)/python -m pytest -m slow --ignore tests/storages --ignore tests/ui
+	$(BIN)/python -m pytest -m slow -n 2 tests/docs tests/example_dags tests/operators
+	$(BIN)/python -m pytest -m slow tests/test_*.py  # these look at how fast Airflow ends tasks: one at a time
 
 .PHONY: test-storages
 test-storages: ## Run the tests against real S3, Azure and GCS servers
