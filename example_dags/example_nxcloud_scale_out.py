@@ -58,7 +58,7 @@ def read_media(path: str) -> list[dict]:
                 text = line.decode("utf-8-sig").strip()
                 entry = json.loads(text) if text.startswith(("{", '"')) else text
                 media += [asdict(item) for item in parse_media_ids([entry] if text else [])]
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 broken.append(f"\n- line {number}: {error}")
     if broken:
         raise NxCloudInputError(
@@ -75,6 +75,8 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     tags=["example", "nxcloud"],
+    # For workers that die, whatever they were at. What is stored already is not fetched again.
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},
     # The default, 16, would bound the batches before the pool does.
     max_active_tasks=256,
     # In a pool that does not exist tasks wait for ever, and only the scheduler's log says why: this ends the run.
@@ -89,6 +91,8 @@ with DAG(
     @task
     def make_batches(params=None, run_id=None):
         """Write a file for each batch and return their paths."""
+        if not ObjectStoragePath(params["ids"]).exists():
+            raise AirflowFailException(f"there is no list {params['ids']!r}")
         media = read_media(params["ids"])
         size = max(params["batch_size"], math.ceil(len(media) / MAX_BATCHES))
         paths = []
@@ -136,9 +140,6 @@ with DAG(
         max_active_tis_per_dag=64,
         # The manifests have the records; in XCom they would be a third of a megabyte for 1,000 media.
         do_xcom_push=False,
-        # For workers that die. What is stored already is not fetched again.
-        retries=3,
-        retry_delay=timedelta(seconds=30),
     ).expand(media_ids=batches.map(read_lines))
     get_media >> merge_manifests(batches)
 # [END example_nxcloud_scale_out]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
-from airflow_processes import files_in
+from airflow_processes import EXAMPLE_DAGS, files_in
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,29 @@ def ids(records: list[dict]) -> list[str]:
     return [record["media_id"] for record in records]
 
 
+@pytest.fixture(scope="module")
+def dag():
+    return runpy.run_path(str(EXAMPLE_DAGS / f"{DAG_ID}.py"))["get_media"].dag
+
+
+def test_no_task_is_lost_with_its_worker(dag):
+    assert {task.task_id: task.retries for task in dag.tasks} == {
+        "make_batches": 3,
+        "get_media": 3,
+        "merge_manifests": 3,
+    }
+
+
+def test_long_list_gets_larger_batches_rather_than_more_than_expand_takes(dag, tmp_path: Path):
+    media_ids = [str(number) for number in range(2001)]
+    (tmp_path / "ids.txt").write_text("\n".join(media_ids))
+    params = {"ids": f"file://{tmp_path}/ids.txt", "destination": f"file://{tmp_path}", "batch_size": 1}
+    paths = dag.get_task("make_batches").python_callable(params=params, run_id="run")
+    batches = [Path(path.removeprefix("file://")).read_text().splitlines() for path in paths]
+    assert [len(lines) for lines in batches] == [3] * 667
+    assert [json.loads(line)["media_id"] for lines in batches for line in lines] == media_ids
+
+
 def test_every_media_is_fetched_once_and_in_one_manifest(airflow, fetch, stored, sandbox):
     hashed = json.dumps({"media_id": IDS[0], "sha256": sandbox.media[IDS[0]].sha256})
     succeeded, output = fetch("\ufeff" + "\r\n".join([hashed, "", *IDS[1:], "  "]))
@@ -75,12 +99,14 @@ def test_broken_lines_are_all_named_and_nothing_is_fetched(airflow, fetch, store
         b'{"media_id": ',
         b"\xff\xfe",
         b'{"id": "1"}',
+        b'{"media_id": ' * 100_000,
         IDS[1].encode(),
     ]
     succeeded, output = fetch(b"\n".join(lines))
     assert not succeeded
-    assert "4 of 6 lines of" in output
-    for line, problem in {2: "'/' or '..'", 3: "Expecting value", 4: "utf-8", 5: "no 'media_id'"}.items():
+    assert "5 of 7 lines of" in output
+    problems = ["'/' or '..'", "Expecting value", "utf-8", "no 'media_id'", "maximum recursion depth"]
+    for line, problem in enumerate(problems, 2):
         assert any(f"line {line}: " in text and problem in text for text in output.splitlines())
     assert sandbox.requests == []
     assert stored() == ({}, {})
@@ -98,7 +124,8 @@ def test_empty_list_succeeds_with_an_empty_manifest(airflow, fetch, stored, sand
 def test_list_that_is_not_there_fails_by_name(airflow, tmp_path):
     succeeded, output = airflow.run(DAG_ID, {"ids": f"file://{tmp_path}/missing.txt"})
     assert not succeeded
-    assert "missing.txt" in output
+    assert f"there is no list 'file://{tmp_path}/missing.txt'" in output
+    assert states(airflow)["make_batches", -1] == "failed"
 
 
 def test_media_in_two_batches_is_fetched_once(fetch, stored, sandbox):
