@@ -6,6 +6,7 @@ import argparse
 import shutil
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,12 +17,15 @@ from servers import check_installed
 
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
 
+#: Ctrl-C, a polite end, and a terminal that is closed.
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main() -> None:
     """Start, show, tear down."""
     options = parse_arguments()
     check_installed()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDS:
         signal.signal(number, interrupt)
     folder = Path(tempfile.mkdtemp(prefix="nxcloud-scale-out-"))
     folder.chmod(0o755)  # PostgreSQL's user goes through it
@@ -38,13 +42,7 @@ def main() -> None:
         failed = False
         raise SystemExit("Interrupted.") from None
     finally:
-        print("\nTearing down ...", flush=True)
-        processes.end()
-        if failed:
-            print(f"The logs are in {folder}")
-        else:
-            shutil.rmtree(folder)
-        print(f"Processes left: {len(psutil.Process().children(recursive=True))}")
+        tear_down(processes, folder, keep=failed)
 
 
 def show(options: argparse.Namespace, processes: Processes, sandbox: NxCloudSandbox) -> None:
@@ -61,6 +59,18 @@ def show(options: argparse.Namespace, processes: Processes, sandbox: NxCloudSand
         scenarios.sensors(cluster, sandbox, options.sensors)
     else:
         scenarios.spread(*size)
+
+
+def tear_down(processes: Processes, folder: Path, keep: bool) -> None:
+    """End all processes; remove what they wrote, or say where it is."""
+    with suppress(OSError):  # a closed terminal or pipe must not keep anything running
+        print("\nTearing down ...", flush=True)
+    processes.end()
+    if keep:
+        print(f"The logs are in {folder}")
+    else:
+        shutil.rmtree(folder)
+    print(f"Processes left: {len(psutil.Process().children(recursive=True))}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -93,7 +103,7 @@ def interrupt(*_: object) -> None:
 
 def ignore_signals() -> None:
     """Go on whatever comes."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
 
 

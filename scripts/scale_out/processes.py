@@ -1,4 +1,4 @@
-"""Processes that end with this script, however it ends, and whatever they have started themselves."""
+"""Processes that end with this script unless it is killed by SIGKILL, and whatever they have started themselves."""
 
 from __future__ import annotations
 
