@@ -84,7 +84,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--media", type=positive, default=5000, help="how many media (default %(default)s)")
     add("--batches", type=positive, default=50, help="in how many batches (default %(default)s)")
     add("--concurrency", type=positive, default=4, help="tasks at once on a worker (default %(default)s)")
-    add("--latency", type=float, default=0.25, help="seconds before NXCloud's answers (default %(default)s)")
+    add(
+        "--latency", type=seconds, default=0.25, help="seconds before NXCloud's answers (default %(default)s)"
+    )
     return parser.parse_args()
 
 
@@ -93,6 +95,13 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a time that a run can wait for."""
+    if not 0 <= float(text) <= 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 60")
+    return float(text)
 
 
 def interrupt(*_: object) -> None:

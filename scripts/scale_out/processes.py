@@ -1,4 +1,4 @@
-"""Processes that end with this script unless it is killed by SIGKILL, and whatever they have started themselves."""
+"""Processes that end with this script, short of its SIGKILL, and whatever they have started themselves."""
 
 from __future__ import annotations
 
@@ -76,8 +76,9 @@ class Processes:
     def end(self) -> None:
         """End everything this script has started, also what processes that are gone have left behind."""
         # The servers last: what uses them may have something to write.
-        for process in reversed(self.running.values()):
-            send(process, signal.SIGTERM)
+        for name, process in reversed(self.running.items()):
+            # PostgreSQL would wait for its clients, and killed leave its shared memory on the machine.
+            send(process, signal.SIGINT if name == "postgresql" else signal.SIGTERM)
         psutil.wait_procs(psutil.Process().children(), timeout=GRACE)
         while left := psutil.Process().children(recursive=True):
             for process in left:
