@@ -29,6 +29,7 @@ from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
 DESTINATION = os.environ.get("NXCLOUD_DESTINATION", "file:///tmp/nxcloud-media")
 #: Below [core] max_map_length (1024); a longer list gets larger batches, not more.
 MAX_BATCHES = 1000
+#: Lines or media that an error names one by one.
 NAMED = 20
 
 
