@@ -73,7 +73,7 @@ def run(arguments: list[str], env: dict[str, str]) -> tuple[int, str]:
 
 @functools.cache
 def _migrated_database() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="nxcloud-tests-db-"))
+    home = Path(tempfile.mkdtemp(dir=os.environ["AIRFLOW_HOME"]))
     code, output = run(["-m", "airflow", "db", "migrate"], environment(home, home))
     assert code == 0, output
     return home / "airflow.db"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 # Airflow reads its environment when it is imported, so this comes before any import of it.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nxcloud-tests-")
+HOME = os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nxcloud-tests-")
 os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__UNIT_TEST_MODE="True",
@@ -38,6 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_TEST_SECONDS))
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture
