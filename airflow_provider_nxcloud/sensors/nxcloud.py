@@ -34,7 +34,8 @@ class NxCloudMediaSensor(BaseSensorOperator):
     In every mode (``poke``, ``reschedule``, ``deferrable``) the outcome is the same. Not available are media
     that NXCloud cannot serve now (-1, 9001, no URL) and, with a line in the log, all while its API cannot be
     reached. What waiting can never mend, such as wrong credentials, ends the wait at once. ``soft_fail`` skips
-    on a time-out only.
+    on a time-out only. ``exponential_backoff`` and ``max_wait`` are for looks from a worker; the triggerer
+    keeps to ``poke_interval``.
 
     Sources: NXCloud, "WhatsApp API getMedia"; Airflow, "Deferrable Operators & Triggers".
 
@@ -119,16 +120,19 @@ class NxCloudMediaSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, with the same outcome for a time-out or a crash as without one."""
+        if next_method == _TRIGGER_FAILED and (next_kwargs or {}).get("error") in _TIMED_OUT:
+            # Airflow 2 raises the same error for this as for a trigger that crashed.
+            message = f"Sensor has timed out; its media were not all available after {self.timeout:g} seconds"
+            raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         try:
-            if next_method == _TRIGGER_FAILED and (next_kwargs or {}).get("error") in _TIMED_OUT:
-                # Airflow 2 raises the same error for this as for a trigger that crashed.
-                message = (
-                    f"Sensor has timed out; its media were not all available after {self.timeout:g} seconds"
-                )
-                raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as skip:
             raise self._soft_fail_on_timeout_only(skip) from skip.__cause__
+        except AirflowException as error:
+            if not self.never_fail:
+                raise
+            # Airflow 2 does this only where it has not deferred.
+            raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
 
     def _media_ids(self) -> list[str]:
         from airflow_provider_nxcloud.media import parse_media_ids
