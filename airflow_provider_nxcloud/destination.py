@@ -47,6 +47,8 @@ def open_storage(
             f"{argument} must be a URL such as 's3://bucket/prefix' or a local path, not {destination!r}"
         )
     url = str(destination)
+    if url.partition("/")[0] == "None":  # a relative folder of that name would lose the media on some worker
+        raise NxCloudInputError(f"{argument} is {url!r}: the template or task it comes from gave nothing")
     scheme, path = url.split("://", 1) if "://" in url else ("", url)
     scheme = scheme.lower()
     if not scheme and re.match(r"~|[A-Za-z][A-Za-z0-9+.-]*:/", os.path.expanduser(path)):

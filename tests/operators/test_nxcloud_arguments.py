@@ -24,6 +24,9 @@ BAD = [
     ("destination", None, "destination must be a URL such as"),
     ("destination", "", "destination must be a URL such as"),
     ("destination", "  ", "destination must be a URL such as"),
+    # What a template that gives nothing renders to.
+    ("destination", "None", "destination is 'None'"),
+    ("destination", "None/2026", "destination is 'None/2026'"),
     ("destination", 5, "destination must be a URL such as"),
     ("destination", "s3://", "names no bucket"),
     ("destination", "s3:///key", "names no bucket"),
@@ -48,6 +51,8 @@ BAD = [
     ("max_media_bytes", -1, "max_media_bytes must be"),
     ("max_media_bytes", None, "max_media_bytes must be"),
     ("manifest", "", "manifest must be the path or URL of a file"),
+    ("manifest", "None", "manifest must be the path or URL of a file, not 'None'"),
+    ("manifest", "None/records.jsonl", "manifest is 'None/'"),
     ("manifest", 5, "manifest must be the path or URL of a file"),
     ("manifest", "folder/", "manifest must be the path or URL of a file"),
     ("manifest", "s3://bucket", "manifest must be the path or URL of a file"),
