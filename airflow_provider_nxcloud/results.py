@@ -44,7 +44,13 @@ class Manifest:
         self, path: object, *, storage_conn_id: str | None, write_kwargs: Mapping[str, Any] | None
     ) -> None:
         folder, slash, self._name = path.rpartition("/") if isinstance(path, str) else ("", "", "")
-        if not isinstance(path, str) or not self._name or path == "None" or folder.endswith(":/") or os.path.isdir(path):
+        if (
+            not isinstance(path, str)
+            or not self._name
+            or path == "None"
+            or folder.endswith(":/")
+            or os.path.isdir(path)
+        ):
             raise NxCloudInputError(f"manifest must be the path or URL of a file, not {path!r}")
         remote = "://" in path and not path.startswith("file:")
         self._storage: Storage = open_storage(

@@ -174,6 +174,7 @@ def test_deferred_sensors_end_as_they_would_on_a_worker(airflow):
     logs = Path(airflow.runner.env["AIRFLOW_HOME"], "logs").rglob("*.log")
     everything = "\n".join(path.read_text(errors="replace") for path in logs)
     assert "1003" in everything
+    assert "No triggerer is running" not in everything
     assert SECRET not in everything
 
 

@@ -152,8 +152,13 @@ class NxCloudMediaSensor(BaseSensorOperator):
         return {look[0] for look in looks if look and look[1]}
 
     def _defer(self, missing: list[str], timeout: float) -> None:
+        from airflow_provider_nxcloud.compat import no_triggerer_runs
         from airflow_provider_nxcloud.triggers.nxcloud import NxCloudMediaTrigger
 
+        if no_triggerer_runs():
+            self.log.warning(
+                "No triggerer is running; until one is, nobody looks again (but dag.test() does)"
+            )
         self.defer(
             trigger=NxCloudMediaTrigger(
                 missing, self.nxcloud_conn_id, self.business_phone, poke_interval=self.poke_interval
