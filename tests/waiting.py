@@ -11,7 +11,7 @@ import json
 import pkgutil
 import time
 import traceback
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,7 +93,7 @@ def _poke(arguments: dict[str, Any], _: Any) -> Any:
 
 
 def _reschedule(arguments: dict[str, Any], monkeypatch) -> Any:
-    started = datetime.now(timezone.utc)
+    started = datetime.now(timezone.utc) - arguments.pop("waited", timedelta())  # in tries before this one
     task_instance = SimpleNamespace(
         get_first_reschedule_date=lambda context: started,
         **dict.fromkeys(("max_tries", "dag_id", "task_id", "run_id", "map_index")),

@@ -7,7 +7,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseSensorOperator
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator
 from waiting import MODES, TaskDeferralError, wait
 
 from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
@@ -114,3 +114,12 @@ def test_outcome_and_calls_are_those_of_poke(name, situation):
         pytest.skip("a trigger that crashed cannot go on")
     outcomes = {mode: outcome(mode, situation, ARGUMENTS[name]) for mode in MODES}
     assert outcomes == dict.fromkeys(MODES, outcomes["poke"])
+
+
+def test_retry_in_reschedule_mode_looks_anew_but_gets_no_new_timeout(sandbox, monkeypatch):
+    later_there(sandbox, monkeypatch)
+    retry = {"media_ids": [MEDIA_ID], "timeout": 60, "waited": timedelta(hours=1)}
+    with pytest.raises(AirflowSensorTimeout):
+        wait(monkeypatch, "reschedule", **retry)
+    assert wait(monkeypatch, "reschedule", **retry) == [MEDIA_ID]
+    assert len(sandbox.calls()) == 2
