@@ -104,9 +104,7 @@ def _parse_entry(entry: object, where: str) -> MediaItem:
     if isinstance(entry, str):
         return MediaItem(check_media_id(entry, where))
     if not isinstance(entry, Mapping):
-        # A number is refused rather than turned into text: it may have lost leading zeros on the way.
-        hint = "; native rendering makes numbers of digits" if isinstance(entry, int) else ""
-        raise NxCloudInputError(f"{where} must be a media ID (text) or a mapping, not {_kind(entry)}{hint}")
+        raise NxCloudInputError(f"{where} must be a media ID (text) or a mapping, not {_kind(entry)}")
     if "media_id" not in entry:
         raise NxCloudInputError(f"{where} has no 'media_id'")
     sha256 = _optional_text(entry, "sha256", where)
@@ -178,4 +176,7 @@ def _merge(known: MediaItem, other: MediaItem) -> MediaItem:
 
 
 def _kind(value: object) -> str:
+    # A number is refused rather than turned into text: it may have lost leading zeros on the way.
+    if type(value) is int:
+        return "int; native rendering makes numbers of digits, but not in a list that is given as text"
     return "None" if value is None else type(value).__name__
