@@ -18,8 +18,6 @@ DIGEST = hashlib.sha256(b"content")
 HEX = DIGEST.hexdigest()
 BASE64 = base64.b64encode(DIGEST.digest()).decode()
 FULL = {"media_id": "a", "sha256": HEX, "mime_type": "image/jpeg", "file_name": "a.jpg"}
-
-
 NATIVE = "native rendering makes numbers of digits, but not in a list that is given as text"
 
 
@@ -167,10 +165,6 @@ def test_media_ids_mapping_with_wrong_id_is_refused_by_key(media_id):
     assert (NATIVE in text) == (type(media_id) is int)
 
 
-def test_media_ids_that_became_one_number_are_refused_with_the_reason():
-    assert NATIVE in refusal(1000000001)
-
-
 def test_media_ids_mapping_without_id_is_refused():
     assert "media_ids[0] has no 'media_id'" in refusal([{"id": "a"}])
 
@@ -191,7 +185,8 @@ def test_media_ids_of_wrong_type_are_refused_by_name(value):
 
 def test_media_ids_of_wrong_type_are_refused_by_type():
     assert refusal(None).endswith(", not None")
-    assert refusal(5).endswith(", not int")
+    assert refusal(5.0).endswith(", not float")
+    assert refusal(5).endswith(f", not int; {NATIVE}")
 
 
 @pytest.mark.parametrize(
