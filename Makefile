@@ -103,12 +103,17 @@ $(patsubst %,.test-ui-%,$(filter-out $(OLDEST) $(NEWEST),$(UI_AIRFLOWS))): TESTS
 ##@ Check it with every Airflow and Python
 
 .PHONY: matrix
-matrix: $(READY) ## Try every supported Airflow and Python: all tests at the ends and in the middle, a few elsewhere
-	$(BIN)/nox --tags ends between
+matrix: matrix-ends matrix-between ## Try every supported Airflow and Python: both of the following
 
 .PHONY: matrix-ends
 matrix-ends: $(READY) ## Run all fast tests with the oldest, a middle and the newest Airflow, and the lowest dependencies
 	$(BIN)/nox --tags ends
+
+.PHONY: matrix-between
+matrix-between: $(READY) ## Run a few tests and a DAG with each Airflow and Python between them, two at a time
+	$(BIN)/nox --list --json --tags between \
+		| $(BIN)/python -c 'import json, sys; print(*(cell["session"] for cell in json.load(sys.stdin)), sep="\n")' \
+		| xargs -d '\n' -P 2 -I {} $(BIN)/nox --session {}
 
 .PHONY: matrix-full
 matrix-full: $(READY) ## Run all fast tests with every supported Airflow and Python

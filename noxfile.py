@@ -1,8 +1,8 @@
 """
 Every supported Airflow with every Python that it supports itself.
 
-``make matrix-ends`` runs what the gate does, ``make matrix`` something in every cell and ``make matrix-full`` the
-tests in every cell; one cell alone:
+``make matrix`` runs something in every cell, as the gate does, and ``make matrix-full`` the tests in every cell;
+one cell alone:
 ``.venv/bin/nox -s "tests(3.1.8-py3.12)"``.
 """
 
