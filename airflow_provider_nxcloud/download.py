@@ -94,6 +94,7 @@ class Downloader:
                     max_attempts=self._settings.max_attempts,
                     sleep=self._sleep,
                     max_seconds=max_seconds,
+                    about=f"media {media.media_id!r}: ",
                 )
             except _NotFoundError:
                 self._sleep(NOT_FOUND_GRACE)

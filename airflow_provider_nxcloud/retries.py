@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from tenacity import (
@@ -48,6 +49,7 @@ def call_with_retries(
     max_attempts: int,
     sleep: Callable[[float], None],
     max_seconds: float = float("inf"),
+    about: str = "",
 ) -> T:
     """
     Call a function under the policy.
@@ -57,6 +59,7 @@ def call_with_retries(
     :param max_attempts: how often to try at most.
     :param sleep: waits that many seconds; may raise to end the retrying.
     :param max_seconds: no attempt starts later than this many seconds after the first; default: no limit.
+    :param about: what the log says before each error, where the errors do not name what they are about.
     :return: what the attempt that succeeds returns.
     :raises NxCloudError: what the last attempt raised.
     """
@@ -78,7 +81,7 @@ def call_with_retries(
         stop=stop | stop_before_delay(left),
         wait=_wait,
         retry=retry_if_exception_type(kinds),
-        before_sleep=_log_wait,
+        before_sleep=partial(_log_wait, about),
         sleep=sleep,
         reraise=True,
     )
@@ -114,7 +117,6 @@ class _stop_on_long_retry_after(stop_base):  # noqa: N801, tenacity's naming
         return (_error(retry_state).retry_after or 0.0) > MAX_RETRY_AFTER
 
 
-def _log_wait(state: RetryCallState) -> None:
-    log.info(
-        "Attempt %d: %s; the next one in %.1f s", state.attempt_number, _error(state), state.upcoming_sleep
-    )
+def _log_wait(about: str, state: RetryCallState) -> None:
+    error, wait = _error(state), state.upcoming_sleep
+    log.info("Attempt %d: %s%s; the next one in %.1f s", state.attempt_number, about, error, wait)
