@@ -18,6 +18,8 @@ from airflow_provider_nxcloud.staging import StagedFile
 pytestmark = pytest.mark.usefixtures("no_backoff", "impatient")
 
 ATTEMPTS = 3
+#: As it is documented; other tests do not wait for it.
+GRACE = download.NOT_FOUND_GRACE
 
 
 class Fault(NamedTuple):
@@ -224,7 +226,7 @@ def test_missing_file_that_comes_is_stored(status, sandbox, photo, fetch, target
 
 
 def test_missing_file_is_given_its_time(sandbox, photo, connect, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "NOT_FOUND_GRACE", 7)
+    monkeypatch.setattr(download, "NOT_FOUND_GRACE", GRACE)
     connect(extra={"max_attempts": 1})
     hook, waits = NxCloudHook(), []
     downloader = download.Downloader(
@@ -241,7 +243,7 @@ def test_missing_file_is_given_its_time(sandbox, photo, connect, tmp_path, monke
     downloader.download(media, staged, refresh=lambda: hook.get_media(photo.media_id))
 
     assert staged.size == len(photo.content)
-    assert waits == [7]
+    assert waits == [3]
     staged.discard()
 
 
