@@ -123,7 +123,16 @@ def _announce(sandbox: NxCloudSandbox) -> None:
     print(f"NXCloud sandbox on {sandbox.base_url}\n\nmedia:")
     for media in sandbox.media.values():
         print(f"  {media.media_id}  {media.mime_type}  {len(media.content)} bytes")
-    print("\nconnection, either of:")
+    fields = {
+        "Access key": sandbox.access_key,
+        "Access secret": sandbox.access_secret,
+        "Base URL": sandbox.base_url,
+        "Business phone": sandbox.business_phone,
+    }
+    print("\nconnection nxcloud_default of type NXCloud, in Airflow's form:")
+    for label, value in fields.items():
+        print(f"  {label:<14}  {value}")
+    print("\nor in the environment of every Airflow process, either of:")
     print(f"export {_VARIABLE}={shlex.quote(sandbox.connection_json)}")
     print(f"export {_VARIABLE}={shlex.quote(sandbox.connection_uri)}\n", flush=True)
 

@@ -13,6 +13,7 @@ import sys
 import pytest
 from airflow.models.connection import Connection
 
+from airflow_provider_nxcloud.connection_form import FIELDS, ui_field_behaviour
 from airflow_provider_nxcloud.sandbox import __main__ as cli
 
 COMMAND = [sys.executable, "-m", "airflow_provider_nxcloud.sandbox"]
@@ -55,6 +56,14 @@ def test_announcement_has_everything_to_start_with():
             assert (connection.conn_type, connection.host) == ("nxcloud", base_url)
             assert (connection.login, connection.password) == ("it's a key", "sandbox-access-secret")
             assert connection.extra_dejson == {"business_phone": "8613800138000"}
+        form = dict(re.findall(r"^  (\S+ \S+) +(\S.*)$", announced.partition("form:")[2], re.MULTILINE))
+        labels = {field.name: field.label for field in FIELDS} | ui_field_behaviour()["relabeling"]
+        assert form == {
+            labels["login"]: "it's a key",
+            labels["password"]: "sandbox-access-secret",
+            labels["host"]: base_url,
+            labels["business_phone"]: "8613800138000",
+        }
         assert send(announced) == 404
 
 
