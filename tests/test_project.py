@@ -55,6 +55,11 @@ def test_documents_name_commands_that_exist(document):
     assert set(" ".join(commands).split()) <= TARGETS
 
 
+def test_contributing_selects_tests_that_exist():
+    ((file, name),) = re.findall(r"pytest (\S+) -k (\w+)", read("CONTRIBUTING.md"))
+    assert re.search(rf"^def test_\w*{name}", read(file), re.MULTILINE)
+
+
 def test_contributing_names_every_module_and_no_other():
     named = set(re.findall(r"`(\w+\.py)`", read("CONTRIBUTING.md").split("## Adding")[0]))
     assert named == {path.name for path in (ROOT / "airflow_provider_nxcloud").glob("[a-z]*.py")}
