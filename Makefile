@@ -153,7 +153,7 @@ docs: $(VENV)-docs/.ready ## Build the documentation with a reference from the d
 	@echo "Open site/index.html"
 
 .PHONY: pictures
-pictures: ## Take the pictures of the connection form in docs/images
+pictures: ## Take the pictures of Airflow's interface in docs/images
 	@$(MAKE) --no-print-directory PICTURES=$(CURDIR)/docs/images TESTS=tests/ui/test_pictures.py \
 		.test-ui-$(OLDEST) .test-ui-$(NEWEST)
 
