@@ -56,6 +56,7 @@ class NxCloudGetMediaOperator(BaseOperator):
     :raises NxCloudInputError: when an argument or the connection is wrong, before anything is fetched.
     :raises NxCloudMediaFailedError: when some media failed that a retry may bring.
     :raises NxCloudMediaLostError: when some media failed and no retry can bring them.
+    :raises NxCloudCancelledError: when the task is told to stop before it is done.
     :raises NxCloudError: when something concerns all media: credentials, phone number, destination.
     """
 
