@@ -20,6 +20,7 @@ SANDBOX_MEDIA = [f"10000000{number:02}" for number in range(1, 19)]
 
 with DAG(
     dag_id="example_nxcloud_media_ids",
+    doc_md=__doc__,
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,

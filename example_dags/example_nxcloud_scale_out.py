@@ -2,7 +2,7 @@
 Fetch the media of a long list in batches over all workers, and end with one manifest of them all.
 
 The list is a file in object storage, one media a line: its ID, or a JSON object as ``media_from_webhook`` returns
-it. It needs the pool once, whose slots are how many batches run at the same time, over all DAGs that use it::
+it. It needs the pool once, whose slots are how many batches run at the same time, over all DAGs that use it:
 
     airflow pools set nxcloud 8 "Batches that ask NXCloud at the same time"
 
@@ -72,6 +72,7 @@ def read_media(path: str) -> list[dict]:
 
 with DAG(
     dag_id="example_nxcloud_scale_out",
+    doc_md=__doc__,
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,

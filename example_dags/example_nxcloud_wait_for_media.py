@@ -19,6 +19,7 @@ DESTINATION = os.environ.get("NXCLOUD_DESTINATION", "file:///tmp/nxcloud-media")
 
 with DAG(
     dag_id="example_nxcloud_wait_for_media",
+    doc_md=__doc__,
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,

@@ -1,7 +1,7 @@
 """
 Fetch the media of a webhook callback, verified by the SHA-256 it names, into a folder for each day.
 
-Whatever receives NXCloud's callbacks triggers this DAG with the callback as its configuration::
+Whatever receives NXCloud's callbacks triggers this DAG with the callback as its configuration:
 
     airflow dags trigger example_nxcloud_webhook --conf "$CALLBACK"
 
@@ -24,6 +24,7 @@ DESTINATION = os.environ.get("NXCLOUD_DESTINATION", "file:///tmp/nxcloud-media")
 
 with DAG(
     dag_id="example_nxcloud_webhook",
+    doc_md=__doc__,
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
