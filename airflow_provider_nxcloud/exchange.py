@@ -156,7 +156,7 @@ class _Incoming:
         self.headers = HTTPHeaderDict()
         self._connection = connection
         self._receiver = receiver
-        self._parser = HttpResponseParser(self)
+        self._parser: Any = HttpResponseParser(self)
         self._pieces: deque[bytes] = deque()
         self._has_head = False
         self._is_complete = False
@@ -191,6 +191,7 @@ class _Incoming:
 
     def close(self) -> None:
         self._is_closed = True
+        self._parser = None  # it refers back here, which only the garbage collector would find
         if not (self._is_complete and self._reusable):
             self._connection.close()
 

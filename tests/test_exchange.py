@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import threading
@@ -13,10 +14,11 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_nxcloud.connection import ConnectionSettings
-from airflow_provider_nxcloud.exchange import MAX_HEAD_BYTES
+from airflow_provider_nxcloud.exchange import MAX_HEAD_BYTES, exchanging
 from airflow_provider_nxcloud.transport import Transport, network_cause
 
 #: Idle and total, in seconds; each byte comes well inside the first.
@@ -238,6 +240,18 @@ def test_response_that_is_not_read_to_its_end_closes_the_connection(wire):
         assert response.read1(2) == b"he"
     assert read(transport, server.url)[2] == b"hello"
     assert server.connections == 2
+
+
+def test_response_leaves_nothing_to_the_garbage_collector(wire):
+    server = wire(WHOLE["length"][:1])
+    gc.collect()
+    gc.disable()
+    try:
+        read(Transport(settings(), connections=1), server.url)
+        left = [each for each in gc.get_objects() if type(each).__module__ == exchanging.__module__]
+    finally:
+        gc.enable()
+    assert [type(each).__name__ for each in left if not isinstance(each, HTTPConnection)] == []
 
 
 def test_request_is_one_line_and_one_line_a_header(wire):
