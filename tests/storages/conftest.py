@@ -12,6 +12,7 @@ import pytest
 # Against an emulator gcsfs would look for gRPC endpoints for minutes.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
+from recording_proxy import FOLDER
 from stores import STORES, Store
 
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
@@ -27,9 +28,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def store(server: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(server: Store, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The storage server, with a connection to it."""
     monkeypatch.setenv(f"AIRFLOW_CONN_{server.conn_id.upper()}", json.dumps(server.connection()))
+    server.proxy.prefix = prefix
     server.proxy.reset()
     yield server
     server.proxy.reset()
@@ -38,7 +40,7 @@ def store(server: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
     """A prefix that no other test writes to."""
-    return f"tests/{abs(hash(request.node.nodeid))}"
+    return f"{FOLDER}{abs(hash(request.node.nodeid))}"
 
 
 @pytest.fixture

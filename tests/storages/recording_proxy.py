@@ -7,7 +7,10 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
+#: Where each test has a prefix of its own.
+FOLDER = "tests/"
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
@@ -34,11 +37,19 @@ class RecordingProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = port
         self.requests: list[Recorded] = []
+        #: Of the test that goes on.
+        self.prefix = ""
         self._refused: re.Pattern[str] | None = None
         self._held: re.Pattern[str] | None = None
         self.holds = threading.Event()
         self._go_on = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def record(self, request: Recorded) -> None:
+        """Keep a request, unless it belongs to an upload that an earlier test gave up."""
+        target = unquote(request.target)
+        if FOLDER not in target or self.prefix in target:
+            self.requests.append(request)
 
     def refuse(self, pattern: str) -> None:
         """Answer 403 to requests whose "METHOD target" matches, after their body has come."""
@@ -73,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self) -> None:
         body = self._read_body()
-        self.server.requests.append(Recorded(self.command, self.path, len(body), str(self.headers)))
+        self.server.record(Recorded(self.command, self.path, len(body), str(self.headers)))
         self.server.pause(self.command, self.path)
         if self.server.is_refused(self.command, self.path):
             self._reply(403, [("Content-Type", "text/plain")], b"refused by the test")
