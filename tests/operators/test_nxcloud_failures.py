@@ -227,3 +227,18 @@ def test_disk_that_is_full_names_the_folder_and_the_remedy(sandbox, fetch, monke
 def test_object_name_without_the_media_id_is_warned_of(sandbox, fetch, caplog):
     fetch([PHOTO], object_name="{file_name}{extension}")
     assert "has no {media_id}: media of different runs can get the same name" in caplog.text
+
+
+@pytest.mark.parametrize(("if_exists", "what"), [("skip", "look for"), ("overwrite", "write")])
+def test_file_in_the_place_of_a_folder_is_named(if_exists, what, fetch, destination):
+    destination.mkdir()
+    (destination / "photos").write_text("a file")
+    with pytest.raises(NxCloudStorageError, match=f"cannot {what} 'file://{destination}/photos/{PHOTO}.jpg'"):
+        fetch([PHOTO], object_name="photos/{media_id}{extension}", if_exists=if_exists)
+    assert (destination / "photos").read_text() == "a file"
+
+
+def test_folder_of_an_earlier_run_is_used_again(sandbox, fetch, destination):
+    for _ in range(2):
+        fetch([PHOTO], object_name="photos/{media_id}{extension}", if_exists="overwrite")
+    assert (destination / "photos" / f"{PHOTO}.jpg").read_bytes() == sandbox.media[PHOTO].content

@@ -253,6 +253,21 @@ def test_manifest_that_hangs_does_not_outlive_the_stop_of_the_task(
     assert [path.name for path in destination.iterdir()] == [f"{PHOTO}.jpg"]
 
 
+def test_staged_file_is_removed_once_it_is_published(sandbox, fetch, film, temporary):
+    staged = []
+    sandbox.observer = lambda _: staged.extend(path for path in temporary.rglob("*") if path.is_file())
+
+    fetch(["film", PHOTO, VOICE], max_workers=1)
+
+    assert staged == [], "the disk of the worker need not hold all media"
+
+
+def test_slash_at_the_end_of_the_destination_is_no_part_of_the_name(store, prefix, fetch):
+    destination = f"{store.scheme}://{store.conn_id}@{store.bucket}/{prefix}"
+    assert fetch([PHOTO], destination=f"{destination}/")[0]["uri"] == f"{destination}/{PHOTO}.jpg"
+    assert store.get(f"{prefix}/{PHOTO}.jpg") is not None
+
+
 def test_unknown_storage_connection_is_named_before_any_call(store, fetch, sandbox):
     destination = f"{store.scheme}://no_such_store@{store.bucket}/in"
 
