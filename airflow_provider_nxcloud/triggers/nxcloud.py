@@ -62,9 +62,9 @@ class NxCloudMediaTrigger(BaseTrigger):
             looks = Looks.of_this_loop()
             hook = await looks.hook(self.nxcloud_conn_id, self.business_phone)
             missing = {looks.look(hook, media_id): 0 for media_id in self.media_ids}
-            count = None
+            count = len(self.media_ids)  # as the sensor has said on its worker
             while missing := await _look(missing):
-                # Thousands of triggers that say the same again and again cost a lot.
+                # Thousands of triggers that say the same can fill the pipe that takes a triggerer's log.
                 if len(missing) != count:
                     count = len(missing)
                     self.log.info("%d of %d media not available yet", count, len(self.media_ids))

@@ -48,6 +48,17 @@ def test_only_what_is_missing_is_asked_for_again(sandbox):
     assert [len(sandbox.calls(media_id)) for media_id in IDS] == [1, 2, 4]
 
 
+def test_trigger_speaks_only_of_what_has_changed(sandbox, caplog, capsys):
+    """Thousands of triggers start at once, and a triggerer's log is a pipe."""
+    caplog.set_level(logging.INFO)
+    for media_id, calls in zip(IDS, (2, 4, 4), strict=True):
+        sandbox.media[media_id].available_after_calls = calls
+    assert run(make())["status"] == "success"
+    said = caplog.text + capsys.readouterr().out
+    assert "2 of 3 media not available yet" in said
+    assert "3 of 3 media not available yet" not in said
+
+
 def test_api_that_is_down_is_waited_for(sandbox, caplog):
     for fault in ("api.reset", "api.status", "api.html", "api.empty"):
         sandbox.inject(fault)
