@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 
-from airflow_provider_nxcloud.http_date import parse_http_date
+from airflow_provider_nxcloud.http.headers import parse_http_date
 from airflow_provider_nxcloud.signature import sign
 
 __all__ = ["NxCloudAuth", "sign"]
@@ -25,7 +25,7 @@ class NxCloudAuth(AuthBase):
     """
     Sign a prepared request the way NXCloud's "API Interface Invocation Convention" asks.
 
-    The action is the last segment of the URL's path. ``ts`` and ``sign`` are made anew each time the auth is
+    The action is the last segment of the URL's path. ``ts`` and ``sign`` are new each time the auth is
     applied, so every attempt of a retried call carries its own. A call whose timestamp NXCloud calls expired
     (1004) is repeated once with NXCloud's clock, which is kept for the calls that follow.
 

@@ -10,23 +10,25 @@ What can go wrong, one class a family, so that a DAG author can match on the cla
     ├── NxCloudClockError          (AirflowFailException)  1004 again after the clock was corrected
     ├── NxCloudRequestError        (AirflowFailException)  1001, 1002, 9000, other HTTP statuses: the caller
     ├── NxCloudPhoneNumberError    (AirflowFailException)  9002, 9006: business_phone
-    ├── NxCloudUnavailableError    the API cannot be reached, is overloaded or talks nonsense
-    ├── NxCloudMediaNotReadyError  -1, 9001, no url: this media cannot be had now
-    ├── NxCloudDownloadError       a download failed and may pass later
-    ├── NxCloudMediaRefusedError   this media can never be stored as asked
+    ├── NxCloudUnavailableError    the API cannot be reached, is overloaded or returns an invalid response
+    ├── NxCloudMediaNotReadyError  -1, 9001, no url: this media file is not available now
+    ├── NxCloudDownloadError       a download failed; this may be temporary
+    ├── NxCloudMediaRefusedError   this media file can never be stored as requested
     │   └── NxCloudMediaGoneError  the store behind NXCloud no longer has the file
     ├── NxCloudStorageError        the destination cannot be read or written
-    ├── NxCloudCancelledError      the task was told to stop
-    └── NxCloudMediaFailedError    the operator's summary: some media were not stored
-        └── NxCloudMediaLostError  (AirflowFailException)  and no retry can bring them
+    │   └── NxCloudStorageRefusedError  (AirflowFailException)  and retrying will not help
+    ├── NxCloudCancelledError      the task was cancelled
+    └── NxCloudMediaFailedError    the operator's summary: some media files were not stored
+        └── NxCloudMediaLostError  (AirflowFailException)  and retrying will not help
 
-Every class that is an ``AirflowFailException`` stops the task without a retry, because each retry would fail
-alike. The codes are those of NXCloud's page "WhatsApp API getMedia".
+Every class that is an ``AirflowFailException`` fails the task without a retry, because each retry would fail
+in the same way. The codes are those of NXCloud's page "WhatsApp API getMedia".
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import logging
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -34,33 +36,65 @@ from airflow.providers.common.compat.sdk import (
     AirflowNotFoundException,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+log = logging.getLogger(__name__)
+
 
 class NxCloudError(AirflowException):
     """
-    Base of every error this provider raises about NXCloud, its media and their destination.
+    Base of every error this provider raises about NXCloud, its media files and their destination.
 
-    :param message: the whole text: what is wrong, where, and what to do.
+    The text reads ``cause; remedy (place)``: Airflow's UI cuts long lines, and the cause must stay visible.
+
+    :param cause: what is wrong, in the same words for all media files that fail because of it.
+    :param remedy: what to do about it.
+    :param place: where, and what else differs between failures with the same cause.
     :param code: NXCloud's code, where NXCloud gave one.
-    :param media_id: the media concerned, where it is about one.
+    :param media_id: the media file concerned, where it is about one.
     :param retry_after: seconds the server asked to wait before the next attempt.
     """
 
     def __init__(
         self,
-        message: str = "",
+        cause: str = "",
         *,
+        remedy: str = "",
+        place: str = "",
         code: int | None = None,
         media_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+        #: What to do about it, each a line of the task's log.
+        self.hints = [remedy] if remedy else []
+        self.place = place
         self.code = code
         self.media_id = media_id
         self.retry_after = retry_after
 
+    @property
+    def summary(self) -> str:
+        """Cause and remedy: the text without the place."""
+        return "; ".join(filter(None, (self.cause, self.remedy)))
+
+    def concerning(self, media_id: str) -> Self:
+        """Name the media file concerned, unless the error names one already."""
+        if self.media_id is None:
+            self.media_id = media_id
+            self.place = ", ".join(filter(None, (f"media file {media_id!r}", self.place)))
+        return self
+
+    def __str__(self) -> str:
+        """Return the whole text."""
+        return f"{self.summary} ({self.place})" if self.place else self.summary
+
 
 class NxCloudInputError(NxCloudError, AirflowFailException, ValueError):
-    """An argument or a field of the connection is wrong; the author of the DAG or the connection mends it."""
+    """An argument or a field of the connection is wrong; fix the DAG or the connection."""
 
 
 class NxCloudConnectionNotFoundError(NxCloudInputError, AirflowNotFoundException):
@@ -76,7 +110,7 @@ class NxCloudClockError(NxCloudError, AirflowFailException):
 
 
 class NxCloudRequestError(NxCloudError, AirflowFailException):
-    """NXCloud refuses the request itself (1001, 1002, 9000, a redirect, an HTTP status that no retry mends)."""
+    """NXCloud refuses the request itself (1001, 1002, 9000, a redirect, an HTTP status that no retry fixes)."""
 
 
 class NxCloudPhoneNumberError(NxCloudError, AirflowFailException):
@@ -84,11 +118,11 @@ class NxCloudPhoneNumberError(NxCloudError, AirflowFailException):
 
 
 class NxCloudUnavailableError(NxCloudError):
-    """The API cannot be reached, is overloaded (429, 5xx) or answers what NXCloud does not document."""
+    """The API cannot be reached, is overloaded (429, 5xx) or returns what NXCloud does not document."""
 
 
 class NxCloudMediaNotReadyError(NxCloudError):
-    """NXCloud cannot serve this media now (-1, 9001, or success without a URL); it may later."""
+    """NXCloud cannot serve this media file now (-1, 9001, or success without a URL); it may later."""
 
 
 class NxCloudDownloadError(NxCloudError):
@@ -96,7 +130,7 @@ class NxCloudDownloadError(NxCloudError):
 
 
 class NxCloudMediaRefusedError(NxCloudError):
-    """A media that can never be stored as asked: too large, a forbidden host, a name already taken."""
+    """A media file that can never be stored as requested: too large, a forbidden host, a name already taken."""
 
 
 class NxCloudMediaGoneError(NxCloudMediaRefusedError):
@@ -107,16 +141,20 @@ class NxCloudStorageError(NxCloudError):
     """The destination cannot be read or written; the text names the connection, the path and the cause."""
 
 
+class NxCloudStorageRefusedError(NxCloudStorageError, AirflowFailException):
+    """The destination refuses until somebody changes it: no such bucket, wrong credentials, a missing right."""
+
+
 class NxCloudCancelledError(NxCloudError):
-    """The task was told to stop (``on_kill``) before all media were stored."""
+    """The task was cancelled (``on_kill``) before all media files were stored."""
 
 
 class NxCloudMediaFailedError(NxCloudError):
-    """Some media were not stored; another try of the task may store them."""
+    """Some media files were not stored; a retry of the task may store them."""
 
 
 class NxCloudMediaLostError(NxCloudMediaFailedError, AirflowFailException):
-    """Some media were not stored and never can be; a retry would not help."""
+    """Some media files were not stored and never can be; retrying will not help."""
 
 
 class NxCloudCode(NamedTuple):
@@ -127,11 +165,34 @@ class NxCloudCode(NamedTuple):
     error: type[NxCloudError]
 
 
+class ConciseTraceback:
+    """Raise our own errors from where ``execute`` is: their text says it all, and 20 frames would hide it."""
+
+    def __enter__(self) -> None:
+        """Begin what may raise."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Cut the frames below and the chain off; they are in the log at level DEBUG."""
+        if isinstance(error, NxCloudError):
+            log.debug("The traceback of the error below", exc_info=error)
+            for hint in error.hints:  # Airflow's UI shows no more than 80 characters of the error itself
+                log.error("Hint: %s", hint)
+            raise error.with_traceback(None) from None
+
+
+#: The remedy of what a retry may fix.
+TEMPORARY = "this may be temporary"
 _CREDENTIALS = "check login (access key) and password (access secret) of the connection"
 CODES: dict[int, NxCloudCode] = {
-    -1: NxCloudCode("request failed", "it may pass later", NxCloudMediaNotReadyError),
+    -1: NxCloudCode(
+        "request failed",
+        f"{TEMPORARY}, or the media ID is wrong or older than seven days",
+        NxCloudMediaNotReadyError,
+    ),
     1001: NxCloudCode(
-        "a common header is missing", "a proxy may strip headers on the way to NXCloud", NxCloudRequestError
+        "a common header is missing",
+        "check whether a proxy removes headers on the way to NXCloud",
+        NxCloudRequestError,
     ),
     1002: NxCloudCode(
         "bizType, action or a body parameter is wrong",
@@ -142,7 +203,7 @@ CODES: dict[int, NxCloudCode] = {
     1004: NxCloudCode("timestamp expired", "correct the clock of this machine", NxCloudClockError),
     1005: NxCloudCode("access key wrong or without the permission", _CREDENTIALS, NxCloudCredentialsError),
     9000: NxCloudCode("a body parameter is missing", "check the parameters", NxCloudRequestError),
-    9001: NxCloudCode("system business error", "it may pass later", NxCloudMediaNotReadyError),
+    9001: NxCloudCode("system business error", TEMPORARY, NxCloudMediaNotReadyError),
     9002: NxCloudCode(
         "the merchant number is not a WhatsApp number", "fix business_phone", NxCloudPhoneNumberError
     ),
@@ -153,7 +214,7 @@ CODES: dict[int, NxCloudCode] = {
     ),
 }
 _OTHER_AUTHENTICATION = NxCloudCode("authentication trouble", _CREDENTIALS, NxCloudCredentialsError)
-_UNDOCUMENTED = NxCloudCode("a code NXCloud does not document", "it may pass later", NxCloudUnavailableError)
+_UNDOCUMENTED = NxCloudCode("a code NXCloud does not document", TEMPORARY, NxCloudUnavailableError)
 
 
 def describe_code(code: int) -> NxCloudCode:
@@ -161,7 +222,7 @@ def describe_code(code: int) -> NxCloudCode:
     Return what a code other than 0 means.
 
     :param code: NXCloud's ``code``; 1000 to 1009 without an entry of their own count as authentication
-        trouble, any other unknown code as an answer NXCloud does not document.
+        trouble, any other unknown code as a response NXCloud does not document.
     :return: meaning, remedy and the class to raise.
     """
     return CODES.get(code) or (_OTHER_AUTHENTICATION if 1000 <= code <= 1009 else _UNDOCUMENTED)

@@ -1,29 +1,47 @@
-"""What a media is: its identity as the DAG author gives it, and what NXCloud answers about it."""
+"""What a media file is: its identity as the DAG author gives it, and what NXCloud answers about it."""
 
 from __future__ import annotations
 
 import ast
 import json
+import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
-from airflow_provider_nxcloud.sha256 import parse_sha256
+from airflow_provider_nxcloud.text import TEMPLATE_MARKER, parse_phone, parse_sha256, printable, warn_of
+
+log = logging.getLogger(__name__)
+
+MediaIds: TypeAlias = str | Sequence[str | Mapping[str, Any]]
+"""
+What names media files: a list of media IDs and/or of mappings with ``media_id`` and optionally ``sha256``,
+``mime_type``, ``file_name`` and ``business_phone``; or text that holds such a list as JSON or a Python literal,
+or one media ID.
+"""
 
 MAX_MEDIA_ID_LENGTH = 256
+
+#: What a media ID given as bare text consists of; anything else in it says that the text is something else.
+_ID_TEXT = re.compile(r"[^\s,;\"'`()\[\]{}<>|*\\\u3001\uff0c\uff1b]+")
+#: What templates and other languages write for nothing.
+_NOTHING = frozenset({"", "none", "null", "nan", "undefined", "true", "false"})
+#: The keys of a mapping that its record has too.
+_RECORD_KEYS = frozenset({"media_id", "sha256", "mime_type", "file_name"})
 
 
 @dataclass(frozen=True)
 class Media:
     """
-    What NXCloud answers about one media.
+    What NXCloud answers about one media file.
 
     :param media_id: the media ID asked for.
     :param mime_type: the MIME type as announced, parameters included; None where the answer has none.
     :param file_name: the file name as announced; None where the answer has none.
-    :param url: where the file can be had for a while; a secret while it lives, hence not in the ``repr``.
+    :param url: where the file is available for minutes; a secret while it lives, hence not in the ``repr``.
     """
 
     media_id: str
@@ -42,18 +60,37 @@ class Media:
 @dataclass(frozen=True)
 class MediaItem:
     """
-    One media to fetch, with what the DAG author knows about it beforehand.
+    One media file to fetch, with what the DAG author knows about it beforehand.
 
     :param media_id: the media ID.
     :param sha256: the expected SHA-256 in lower-case hex; None where it is not known.
     :param mime_type: the MIME type the sender declared; None leaves it to NXCloud's answer.
     :param file_name: the file name the sender gave; None leaves it to NXCloud's answer.
+    :param business_phone: the merchant number it was sent to, digits only; None for the task's.
+    :param given: its mapping as given; None where it was given as an ID.
     """
 
     media_id: str
     sha256: str | None = None
     mime_type: str | None = None
     file_name: str | None = None
+    business_phone: str | None = None
+    given: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def source(self) -> dict[str, Any] | None:
+        """What its mapping says beyond what a record has: who sent it, when, with which words."""
+        if self.given is None:
+            return None
+        return {key: value for key, value in self.given.items() if key not in _RECORD_KEYS}
+
+    def completed_by(self, media: Media) -> MediaItem:
+        """Add from NXCloud's answer what was not given."""
+        return replace(
+            self,
+            mime_type=self.mime_type or media.mime_type,
+            file_name=self.file_name or media.file_name,
+        )
 
 
 def parse_media_ids(value: object) -> list[MediaItem]:
@@ -61,9 +98,10 @@ def parse_media_ids(value: object) -> list[MediaItem]:
     Read ``media_ids`` in every form an operator or sensor accepts.
 
     :param value: a list of media IDs and/or mappings with ``media_id`` and optionally ``sha256``,
-        ``mime_type`` and ``file_name``; or text, which is read as JSON, else as a Python literal (what a
-        template gives without native rendering), else as one media ID.
-    :return: one item per distinct media ID, in the order of their first appearance.
+        ``mime_type``, ``file_name`` and ``business_phone``; or text, which is read as JSON, else as a Python
+        literal (what a template gives without native rendering), else as one media ID.
+    :return: one item per distinct media ID, in the order of their first appearance. A detail that nobody needs
+        to fetch the file, and that makes no sense, is left out with a warning.
     :raises NxCloudInputError: when the value or an entry is anything else; the text names the entry.
     """
     if isinstance(value, str):
@@ -73,68 +111,87 @@ def parse_media_ids(value: object) -> list[MediaItem]:
             f"media_ids must be a list of media IDs or mappings, or text holding one, not {_kind(value)}"
         )
     items: dict[str, MediaItem] = {}
+    problems: list[str] = []
     for position, entry in enumerate(value):
-        item = _parse_entry(entry, f"media_ids[{position}]")
+        item = _parse_entry(entry, f"media_ids[{position}]", problems)
         items[item.media_id] = _merge(items.get(item.media_id, item), item)
+    warn_of(log, "Ignored details of media_ids", problems)
     return list(items.values())
 
 
+def parse_literal(text: str) -> Any:
+    """
+    Read text that is JSON or a Python literal of a list, tuple or mapping.
+
+    :param text: the text.
+    :return: what it stands for; the text itself where it is neither.
+    """
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            parsed = parse(text.strip())
+        except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError):
+            continue
+        if isinstance(parsed, list | tuple | dict):
+            return parsed
+    return text
+
+
 def _parse_text(text: str) -> object:
-    if text in ("", "None", "null"):
+    if text.lower() in _NOTHING:
         raise NxCloudInputError(
             f"media_ids is {repr(text) if text else 'empty'}: the template or task it comes from gave nothing; "
             "give an empty list when there is nothing to fetch"
         )
-    if "{{" in text and "}}" in text:
+    parsed = parse_literal(text)
+    if not isinstance(parsed, str):
+        return parsed
+    if TEMPLATE_MARKER.search(text):
         raise NxCloudInputError(f"media_ids is a template that was not rendered: {text[:100]!r}")
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            parsed = parse(text)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
-        # A bare number is a media ID that happens to be a number too.
-        if isinstance(parsed, list | tuple | dict):
-            return parsed
-        if isinstance(parsed, str):
-            return [parsed]
-    return [text]
+    # A bare number is a media ID that happens to be a number too; a quoted one is JSON or a literal.
+    media_id = text[1:-1] if text[0] in "\"'" and text[0] == text[-1] else text
+    if not _ID_TEXT.fullmatch(media_id):
+        raise NxCloudInputError(
+            f"media_ids is text that is no media ID, no JSON and no Python literal: {text[:100]!r}; give a list "
+            'of media IDs, or text that holds one, such as \'["1", "2"]\''
+        )
+    return [media_id]
 
 
-def _parse_entry(entry: object, where: str) -> MediaItem:
+def _parse_entry(entry: object, where: str, problems: list[str]) -> MediaItem:
     if isinstance(entry, str):
         return MediaItem(check_media_id(entry, where))
     if not isinstance(entry, Mapping):
         raise NxCloudInputError(f"{where} must be a media ID (text) or a mapping, not {_kind(entry)}")
     if "media_id" not in entry:
         raise NxCloudInputError(f"{where} has no 'media_id'")
-    sha256 = _optional_text(entry, "sha256", where)
+
+    def detail(key: str, parse: Callable[[Any], Any]) -> Any:
+        value = entry.get(key)
+        try:
+            return None if value is None or value == "" else parse(value)
+        except ValueError as error:
+            problems.append(f"{where}[{key!r}] {error}")
+            return None
+
+    phone = entry.get("business_phone")
     try:
-        sha256 = sha256 and parse_sha256(sha256)
+        phone = None if phone is None or phone == "" else parse_phone(phone)
     except ValueError as error:
-        raise NxCloudInputError(f"{where}: {error}") from error
+        raise NxCloudInputError(f"{where}['business_phone'] {error}") from error
     return MediaItem(
         media_id=check_media_id(entry["media_id"], f"{where}['media_id']"),
-        sha256=sha256,
-        mime_type=_optional_text(entry, "mime_type", where),
-        file_name=_optional_text(entry, "file_name", where),
+        sha256=detail("sha256", parse_sha256),
+        mime_type=detail("mime_type", _text),
+        file_name=detail("file_name", _text),
+        business_phone=phone,
+        given=entry,
     )
 
 
-def _optional_text(entry: Mapping[str, Any], key: str, where: str) -> str | None:
-    value = entry.get(key)
-    if value is not None and not isinstance(value, str):
-        raise NxCloudInputError(f"{where}[{key!r}] must be text or None, not {_kind(value)}")
-    return presentable(value) if value else None
-
-
-def presentable(text: str) -> str:
-    """
-    Make a text from outside fit for logs, XCom and JSON.
-
-    :param text: any text.
-    :return: the text with each control character or lone surrogate replaced.
-    """
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {_kind(value)}")
+    return printable(value)
 
 
 def check_media_id(media_id: object, where: str) -> str:
@@ -152,13 +209,22 @@ def check_media_id(media_id: object, where: str) -> str:
         problem = "is empty"
     elif len(media_id) > MAX_MEDIA_ID_LENGTH:
         problem = f"has {len(media_id)} characters, a media ID at most {MAX_MEDIA_ID_LENGTH}"
-    elif media_id != media_id.strip() or not media_id.isprintable():
+    elif media_id != media_id.strip() or any(_kind_of(each) in "CZ" for each in media_id.replace(" ", "")):
         problem = f"has white space around it or a control character: {media_id!r}"
     elif "/" in media_id or ".." in media_id:
         problem = f"has '/' or '..' in it: {media_id!r}"
+    elif TEMPLATE_MARKER.search(media_id) or (
+        media_id[0] in "[({" and parse_literal(media_id) is not media_id
+    ):
+        problem = f"is a template or a list, not one media ID: {media_id!r}"
     else:
         return media_id
     raise NxCloudInputError(f"{where} {problem}; give the media ID as NXCloud's webhook sent it")
+
+
+def _kind_of(character: str) -> str:
+    # By a fixed version of Unicode: str.isprintable differs between Python versions.
+    return unicodedata.ucd_3_2_0.category(character)[0]
 
 
 def _merge(known: MediaItem, other: MediaItem) -> MediaItem:
@@ -172,7 +238,15 @@ def _merge(known: MediaItem, other: MediaItem) -> MediaItem:
         known.sha256 or other.sha256,
         known.mime_type or other.mime_type,
         known.file_name or other.file_name,
+        known.business_phone or other.business_phone,
+        _complete(known.given, other.given),
     )
+
+
+def _complete(known: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if known is None or other is None:
+        return known or other
+    return {**other, **{key: value for key, value in known.items() if value is not None}}
 
 
 def _kind(value: object) -> str:

@@ -1,5 +1,5 @@
 """
-From NXCloud's webhook callbacks to the media IDs in them.
+From NXCloud's webhook callbacks to the media files in them.
 
 Source: NXCloud, "WhatsApp API webhook".
 """
@@ -7,133 +7,242 @@ Source: NXCloud, "WhatsApp API webhook".
 from __future__ import annotations
 
 import json
+import logging
+import math
 import re
-from collections.abc import Iterator
-from typing import Any
+import reprlib
+from collections.abc import Callable, Iterator
+from datetime import timezone
+from typing import Any, TypeVar
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
 from airflow_provider_nxcloud.media import check_media_id
-from airflow_provider_nxcloud.sha256 import parse_sha256
+from airflow_provider_nxcloud.text import parse_phone, parse_sha256, warn_of
 
-_MEDIA_TYPES = {"image", "video", "voice", "audio", "document", "sticker"}
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MEDIA_TYPES = frozenset({"image", "video", "voice", "audio", "document", "sticker"})
+#: Where a timestamp in seconds would be in the year 5138 or later, it is in milliseconds, and so on.
+_TOO_LATE = 1e11
+#: The end of the year 9999, the last that Python's dates know.
+_LAST_SECOND = 253_402_300_799
+#: What no database keeps.
+_NOT_STORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 def media_from_webhook(payload: object) -> list[dict[str, Any]]:
     """
-    List the media of webhook callbacks, ready for the operator's and the sensor's ``media_ids``.
+    List the media files of webhook callbacks, ready for the operator's and the sensor's ``media_ids``.
 
-    Messages without media and status callbacks give nothing. A media that was delivered again is listed once,
-    as it came first, completed by what later deliveries add.
+    Messages without a media file and status callbacks give nothing. A media file that was delivered again is
+    listed once, as it came first, completed by what later deliveries add. What is odd does not hold up the rest:
+    a callback or message that makes no sense is left out, a detail that makes no sense becomes None, each with a
+    warning in the log that names it.
 
     :param payload: a callback as dict or JSON text (str or bytes), or a list of those.
-    :return: one dict per media, in order of first appearance: ``media_id``, ``sha256`` (lower-case hex),
-        ``mime_type``, ``file_name``, ``caption``, ``message_id``, ``message_type``, ``from_number``,
-        ``timestamp`` (epoch seconds) and ``business_phone``; texts as sent, None for what the callback does
-        not say.
-    :raises NxCloudInputError: (a ValueError) it is anything else, or a media message lacks its media.
+    :return: one dict per media file, in order of first appearance: ``media_id``, ``sha256`` (lower-case hex),
+        ``mime_type``, ``file_name``, ``caption``, ``message_id``, ``message_type``, ``from_number``, ``user_id``
+        (NXCloud's ID of a sender, also of one without a number), ``timestamp`` (epoch seconds) and
+        ``business_phone``; texts as sent, None for what the callback does not say.
+    :raises NxCloudInputError: (a ValueError) it is no callback at all: not JSON, no object, no list with objects.
     """
+    reader = _Reader()
     media: dict[str, dict[str, Any]] = {}
-    for callback in _callbacks(payload):
-        for item in _media_of(callback):
+    for callback, where in reader.callbacks(payload):
+        for item in reader.media_of(callback, where):
             known = media.setdefault(item["media_id"], item)
             known.update({key: value for key, value in item.items() if known[key] is None})
+    warn_of(log, "Left out of the webhook's messages", reader.left_out)
+    warn_of(log, "Not understood and set to None", reader.not_understood)
     return list(media.values())
 
 
-def _callbacks(payload: object) -> list[dict[str, Any]]:
-    loaded = payload if isinstance(payload, list) else _load(payload, "payload")
-    if not isinstance(loaded, list):
-        return [_callback(loaded, "payload")]
-    places = [(entry, f"payload[{index}]") for index, entry in enumerate(loaded)]
-    return [_callback(_load(entry, where), where) for entry, where in places]
+class _Reader:
+    """Reads callbacks and remembers what made no sense in them."""
+
+    def __init__(self) -> None:
+        self.left_out: list[str] = []
+        self.not_understood: list[str] = []
+
+    def callbacks(self, payload: object) -> Iterator[tuple[dict[str, Any], str]]:
+        try:
+            loaded = _load(payload)
+        except ValueError as error:
+            raise NxCloudInputError(f"payload {error}") from error
+        places = (
+            [f"payload[{index}]" for index in range(len(loaded))] if isinstance(loaded, list) else ["payload"]
+        )
+        loaded = loaded if isinstance(loaded, list) else [loaded]
+        callbacks = []
+        for entry, where in zip(loaded, places, strict=True):
+            try:
+                callbacks.append((_check_object(_load(entry)), where))
+            except ValueError as error:
+                self.left_out.append(f"{where} {error}")
+        if loaded and not callbacks:
+            raise NxCloudInputError(f"{self.left_out[0]}; give a webhook callback, or a list of them")
+        for callback, where in callbacks:
+            if problem := _problem_of(callback):
+                self.left_out.append(f"{where} {problem}")
+            else:
+                yield callback, where
+
+    def media_of(self, callback: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
+        merchant = self._merchant(callback, where)
+        contacts = callback.get("contacts")
+        contacts = [each for each in contacts if isinstance(each, dict)] if isinstance(contacts, list) else []
+        for index, message in enumerate(callback.get("messages") or ()):
+            place = f"{where}.messages[{index}]"
+            if isinstance(message, dict) and message.get("id"):
+                place += f" ({_short(message['id'])})"
+            try:
+                item = self._media(message, contacts, place)
+            except ValueError as error:
+                self.left_out.append(f"{place} {error}")
+                continue
+            if item is not None:
+                yield {**item, "business_phone": merchant}
+
+    def _media(self, message: Any, contacts: list[dict[str, Any]], where: str) -> dict[str, Any] | None:
+        kind = _type_of(message)
+        media = message.get(kind)
+        if kind not in _MEDIA_TYPES:
+            if isinstance(media, dict) and media.get("id"):
+                raise ValueError(f"has the unknown type {kind!r:.50}, with a media ID")
+            return None
+        if not isinstance(media, dict) or not media.get("id"):
+            errors = f"; errors: {_short(message['errors'])}" if message.get("errors") else ""
+            raise ValueError(f"has no {kind} with an id{errors}")
+        sender = self._detail(message, "from", _number, where)
+        return {
+            "media_id": check_media_id(_number(media["id"]), f"{kind}.id"),
+            "sha256": self._detail(media, "sha256", parse_sha256, where),
+            "mime_type": self._detail(media, "mime_type", _text, where),
+            "file_name": self._detail(media, "filename", _text, where),
+            "caption": self._detail(media, "caption", _text, where),
+            "message_id": self._detail(message, "id", _number, where),
+            "message_type": kind,
+            "from_number": sender,
+            "user_id": self._user_id(message, sender, contacts, where),
+            "timestamp": self._detail(message, "timestamp", _timestamp, where),
+        }
+
+    def _merchant(self, callback: dict[str, Any], where: str) -> str | None:
+        metadata = callback.get("metadata")
+        named = [
+            self._detail(callback, "business_phone", _phone, where),
+            self._detail(callback, "merchant_phone", _phone, where),
+            self._detail(
+                metadata if isinstance(metadata, dict) else {}, "display_phone_number", _phone, where
+            ),
+        ]
+        return next(filter(None, named), None)
+
+    def _user_id(
+        self, message: dict[str, Any], sender: str | None, contacts: list[dict[str, Any]], where: str
+    ) -> str | None:
+        theirs = [each for each in contacts if each.get("wa_id") == sender] if sender else contacts
+        sources = [message, *(theirs if len(theirs) == 1 else [])]
+        return next(filter(None, (self._detail(each, "user_id", _number, where) for each in sources)), None)
+
+    def _detail(self, source: dict[str, Any], field: str, parse: Callable[[Any], T], where: str) -> T | None:
+        """Return a detail; None when it is missing, null, empty or not understood."""
+        value = source.get(field)
+        if value is None or value == "":
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            self.not_understood.append(f"{where} {field} {error}")
+            return None
 
 
-def _callback(callback: object, where: str) -> dict[str, Any]:
+def _load(value: object) -> Any:
+    """Return what JSON text stands for, and anything else as it is."""
+    if isinstance(value, str):
+        value = value.removeprefix("\ufeff")
+    try:
+        return json.loads(value, parse_int=_int) if isinstance(value, str | bytes) else value
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from error
+
+
+def _check_object(callback: object) -> dict[str, Any]:
     if not isinstance(callback, dict):
-        raise NxCloudInputError(f"{where} must be a webhook callback (a JSON object), not {_kind(callback)}")
-    lists = {key: callback[key] for key in ("messages", "statuses") if callback.get(key) is not None}
-    if not lists:
-        raise NxCloudInputError(f"{where} is no webhook callback: it has neither messages nor statuses")
-    for key, value in lists.items():
-        if not isinstance(value, list):
-            raise NxCloudInputError(f"{where}: {key} must be a list, not {_kind(value)}")
+        raise ValueError(f"must be a webhook callback (a JSON object), not {_kind(callback)}")
     return callback
 
 
-def _load(value: object, where: str) -> object:
-    """Return what JSON text stands for, and anything else as it is, provided that it is JSON throughout."""
+def _int(digits: str) -> int | float:
+    # Python refuses thousands of digits, and with them the whole text.
+    return int(digits) if len(digits) < 100 else math.inf
+
+
+def _problem_of(callback: dict[str, Any]) -> str | None:
+    messages = callback.get("messages")
+    if messages is None and callback.get("statuses") is None:
+        return "is no callback: it has neither messages nor statuses"
+    name = "statuses" if messages is None else "messages"
+    if not isinstance(callback[name], list):
+        return f"has {name} that are no list but {_kind(callback[name])}"
+    return None
+
+
+def _type_of(message: Any) -> str:
+    if not isinstance(message, dict):
+        raise ValueError(f"must be an object, not {_kind(message)}")
+    kind = message.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise ValueError(f"has a type that is {_kind(kind)}" if kind else "has no type")
+    return kind
+
+
+def _timestamp(value: object) -> int:
+    """Read seconds, milliseconds, microseconds or nanoseconds since the epoch, as number or text, or ISO 8601."""
     try:
-        loaded = json.loads(value) if isinstance(value, (str, bytes)) else value
-        # The result goes into XCom: NaN, lone surrogates and bottomless nesting must end here.
-        json.dumps(loaded, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise NxCloudInputError(f"{where} is not JSON: {error}") from error
-    return loaded
+        seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        for _ in range(3):
+            seconds /= 1000 if seconds >= _TOO_LATE else 1
+    except (TypeError, ValueError, OverflowError):
+        seconds = _iso_timestamp(value)
+    if not 0 <= seconds <= _LAST_SECOND:
+        raise ValueError(f"is no time: {_short(value)}")
+    return int(seconds)
 
 
-def _media_of(callback: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    phone_field = "business_phone" if callback.get("business_phone") else "merchant_phone"
-    phone = _text(callback, phone_field, "callback")
-    for index, message in enumerate(callback.get("messages") or []):
-        if not isinstance(message, dict):
-            raise NxCloudInputError(f"messages[{index}] must be an object, not {_kind(message)}")
-        where = f"message {message.get('id') or index!r:.100}"
-        kind = _text(message, "type", where)
-        if kind is None:
-            raise NxCloudInputError(f"{where} has no type")
-        if kind in _MEDIA_TYPES:
-            yield {
-                **_media(message.get(kind), f"{where}, {kind}"),
-                **_facts(message, where),
-                "business_phone": phone,
-            }
+def _iso_timestamp(value: object) -> float:
+    from dateutil.parser import isoparse  # datetime's own reads other forms on each Python
 
-
-def _media(media: object, where: str) -> dict[str, Any]:
-    """Return what the object of one media message says."""
-    if not isinstance(media, dict):
-        raise NxCloudInputError(f"{where}: must be an object, not {_kind(media)}")
-    media_id = check_media_id(media.get("id"), f"{where}: id")
-    sha256 = _text(media, "sha256", where)
     try:
-        sha256 = sha256 and parse_sha256(sha256)
-    except ValueError as error:
-        raise NxCloudInputError(f"{where}: {error}") from error
-    return {
-        "media_id": media_id,
-        "sha256": sha256,
-        "mime_type": _text(media, "mime_type", where),
-        "file_name": _text(media, "filename", where),
-        "caption": _text(media, "caption", where),
-    }
+        moment = isoparse(value.strip() if isinstance(value, str) else "")
+        return float(moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp())
+    except (ValueError, OverflowError):
+        return math.nan
 
 
-def _facts(message: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return what surrounds the media of one message."""
-    return {
-        "message_id": _text(message, "id", where),
-        "message_type": message["type"],
-        "from_number": _text(message, "from", where),
-        "timestamp": _timestamp(message.get("timestamp"), where),
-    }
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {_kind(value)}")
+    return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
-def _timestamp(value: object, where: str) -> int | None:
-    if value is None or value == "":
-        return None
-    text = str(value) if isinstance(value, (str, int)) else ""
-    # Eleven digits are some thousand years, so more of them are milliseconds.
-    if not re.fullmatch("[0-9]{1,11}", text):
-        raise NxCloudInputError(f"{where}: timestamp must be seconds since the epoch, not {value!r:.100}")
-    return int(text)
+def _number(value: object) -> str:
+    """Read what is digits most of the time, which some senders give as a number."""
+    return _text(str(value) if type(value) is int else value)
 
 
-def _text(source: dict[str, Any], field: str, where: str) -> str | None:
-    """Return a field's text; None when it is missing, null or empty."""
-    value = source.get(field)
-    if value is not None and not isinstance(value, str):
-        raise NxCloudInputError(f"{where}: {field} must be text, not {_kind(value)}")
-    return value or None
+def _phone(value: object) -> str:
+    """Read a phone number, as it came; what the operator would refuse must not hold up the other files."""
+    text = _number(value)
+    parse_phone(text)
+    return text
+
+
+def _short(value: object) -> str:
+    """Show some of whatever it is; a plain ``repr`` of deep nesting fails."""
+    return f"{reprlib.repr(value):.200}"
 
 
 def _kind(value: object) -> str:

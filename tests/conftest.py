@@ -26,17 +26,27 @@ for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_
 
 # Its first import puts a filter for warnings in front of pytest's, which make those from our code errors.
 import airflow.configuration  # noqa: E402, F401
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from airflow.providers.common.compat.sdk import redact  # noqa: E402
 from tenacity import wait_none  # noqa: E402
 
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox  # noqa: E402
 
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("without a clock", deadline=None)
+hypothesis.settings.load_profile("without a clock")
+
 SLOW_TEST_SECONDS = 600
+INTEGRATION = Path(__file__).parent / "integration"
 
 
+# First, so that pytest's own hook sees the marks when it deselects.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_TEST_SECONDS))
 
@@ -68,8 +78,8 @@ def connect(sandbox: NxCloudSandbox, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch):
     """Retry at once, so that a test of what heals does not wait; ``Retry-After`` still counts."""
-    monkeypatch.setattr("airflow_provider_nxcloud.retries.BACKOFF", wait_none())
-    monkeypatch.setattr("airflow_provider_nxcloud.download.NOT_FOUND_GRACE", 0)
+    monkeypatch.setattr("airflow_provider_nxcloud.http.retries.BACKOFF", wait_none())
+    monkeypatch.setattr("airflow_provider_nxcloud.transfer.download.NOT_FOUND_GRACE", 0)
 
 
 @pytest.fixture

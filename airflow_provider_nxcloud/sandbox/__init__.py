@@ -15,7 +15,7 @@ Its access key and secret are published test values: they protect nothing.
 from __future__ import annotations
 
 from airflow_provider_nxcloud.sandbox.media import SandboxMedia
-from airflow_provider_nxcloud.sandbox.records import SandboxRequest
 from airflow_provider_nxcloud.sandbox.server import NxCloudSandbox
+from airflow_provider_nxcloud.sandbox.state import SandboxRequest
 
 __all__ = ["NxCloudSandbox", "SandboxMedia", "SandboxRequest"]

@@ -14,20 +14,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from airflow_provider_nxcloud.sandbox.records import SandboxRequest
 from airflow_provider_nxcloud.sandbox.server import FAULTS, NxCloudSandbox
+from airflow_provider_nxcloud.sandbox.state import SandboxRequest
 
 _VARIABLE = "AIRFLOW_CONN_NXCLOUD_DEFAULT"
 _YEAR = 31_536_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """
-    Serve until SIGINT or SIGTERM.
-
-    :param arguments: the command line; None is that of the process.
-    :return: the exit status: 0 after a signal, 2 if the port cannot be had.
-    """
+    """Serve until SIGINT or SIGTERM."""
     parser = _parser()
     options = parser.parse_args(arguments)
     stopped = threading.Event()
@@ -60,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m airflow_provider_nxcloud.sandbox",
         description="A stand-in for NXCloud on this machine. Its keys are published test values.",
         epilog="\n".join(
-            ["faults, with their options and defaults; all take times (null is for ever) and media_id too:"]
-            + [f"  {fault.usage}\n      {fault.act.__doc__}" for fault in FAULTS.values()]
+            ["faults, with their options and defaults; all take times (null is forever) and media_id too:"]
+            + [f"  {fault.usage}\n      {fault.apply.__doc__}" for fault in FAULTS.values()]
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow_provider_nxcloud.sandbox.api import json_reply
 from airflow_provider_nxcloud.sandbox.common_faults import common_faults
-from airflow_provider_nxcloud.sandbox.faults import Exchange
-from airflow_provider_nxcloud.sandbox.wire import Reply
+from airflow_provider_nxcloud.sandbox.faults import FaultContext
+from airflow_provider_nxcloud.sandbox.http import Reply
 
 API_FAULTS = common_faults("api")
 
@@ -34,37 +34,37 @@ def _success(data: dict[str, Any] | None) -> Reply:
     return json_reply({"code": 0, "message": "success", "data": data})
 
 
-@API_FAULTS.add("api.code", heals=True)
-def _code(exchange: Exchange, *, code: int = -1, message: str = "request failed") -> Reply:
+@API_FAULTS.add("api.code", transient=True)
+def _code(context: FaultContext, *, code: int = -1, message: str = "request failed") -> Reply:
     """Answer one of NXCloud's codes."""
     return json_reply({"code": code, "message": message, "data": None})
 
 
-@API_FAULTS.add("api.reset_after_headers", heals=True)
-def _reset_after_headers(exchange: Exchange) -> Reply:
+@API_FAULTS.add("api.reset_after_headers", transient=True)
+def _reset_after_headers(context: FaultContext) -> Reply:
     """Send the headers, then reset the connection."""
-    reply = exchange.answer()
+    reply = context.answer()
     reply.stop_at, reply.ending = 0, "reset"
     return reply
 
 
-@API_FAULTS.add("api.broken_json", heals=True)
-def _broken_json(exchange: Exchange) -> Reply:
+@API_FAULTS.add("api.broken_json", transient=True)
+def _broken_json(context: FaultContext) -> Reply:
     """Answer the first half of the JSON, as if it were all."""
-    reply = exchange.answer()
+    reply = context.answer()
     body = _body(reply)
     reply.body = body[: len(body) // 2]
     return reply
 
 
-@API_FAULTS.add("api.empty", heals=True)
-def _empty(exchange: Exchange) -> Reply:
+@API_FAULTS.add("api.empty", transient=True)
+def _empty(context: FaultContext) -> Reply:
     """Answer 200 with an empty body."""
     return Reply(200, {"Content-Type": "application/json"})
 
 
 @API_FAULTS.add("api.huge")
-def _huge(exchange: Exchange) -> Reply:
+def _huge(context: FaultContext) -> Reply:
     """Answer 64 MB of valid JSON."""
 
     def pieces() -> Iterator[bytes]:
@@ -77,32 +77,32 @@ def _huge(exchange: Exchange) -> Reply:
 
 
 @API_FAULTS.add("api.shape")
-def _shape(exchange: Exchange, *, value: Any) -> Reply:
+def _shape(context: FaultContext, *, value: Any) -> Reply:
     """Answer this JSON value instead of NXCloud's object."""
     return json_reply(value)
 
 
 @API_FAULTS.add("api.no_data")
-def _no_data(exchange: Exchange) -> Reply:
+def _no_data(context: FaultContext) -> Reply:
     """Answer success with null for data."""
     return _success(None)
 
 
 @API_FAULTS.add("api.no_url")
-def _no_url(exchange: Exchange) -> Reply:
+def _no_url(context: FaultContext) -> Reply:
     """Leave the url out of data."""
-    reply = exchange.answer()
+    reply = context.answer()
     data = _data_of(reply)
     return _success({key: data[key] for key in data if key != "url"}) if data else reply
 
 
 @API_FAULTS.add("api.url")
-def _url(exchange: Exchange, *, url: str) -> Reply:
+def _url(context: FaultContext, *, url: str) -> Reply:
     """Answer with this url in data."""
-    return _data(exchange, url=url)
+    return _data(context, url=url)
 
 
 @API_FAULTS.add("api.data")
-def _data(exchange: Exchange, **data: Any) -> Reply:
+def _data(context: FaultContext, **data: Any) -> Reply:
     """Answer success with these values in data, beside the others."""
-    return _success({**_data_of(exchange.answer()), **data})
+    return _success({**_data_of(context.answer()), **data})

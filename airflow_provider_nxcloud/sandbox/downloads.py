@@ -6,15 +6,13 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from email.utils import formatdate
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
+from airflow_provider_nxcloud.sandbox.http import Reply, Request
 from airflow_provider_nxcloud.sandbox.media import SandboxMedia
-from airflow_provider_nxcloud.sandbox.wire import Headers, Reply, Request
-
-if TYPE_CHECKING:
-    from airflow_provider_nxcloud.sandbox.server import NxCloudSandbox
+from airflow_provider_nxcloud.sandbox.state import SandboxState
 
 PREFIX = "/media/"
 # A fixed date in the past: it only has to stay the same from one request to the next.
@@ -22,23 +20,12 @@ _LAST_MODIFIED = formatdate(1_700_000_000, usegmt=True)
 
 
 def media_id_of(request: Request) -> str:
-    """
-    Return the media a download is about.
-
-    :param request: the request for a path under ``/media/``.
-    :return: the media ID.
-    """
+    """Return the media ID in the path of a download."""
     return unquote(request.path.removeprefix(PREFIX))
 
 
-def signed_url(sandbox: NxCloudSandbox, media_id: str) -> str:
-    """
-    Return the URL under which a media can be had until it expires.
-
-    :param sandbox: its clock and ``url_lifetime`` set the expiry.
-    :param media_id: the media.
-    :return: the URL, which gives access to whoever holds it.
-    """
+def signed_url(sandbox: SandboxState, media_id: str) -> str:
+    """Return a URL that gives whoever holds it access to a media file until it expires."""
     expires = str(int(sandbox.now() + sandbox.url_lifetime))
     query = {
         "Expires": expires,
@@ -48,14 +35,8 @@ def signed_url(sandbox: NxCloudSandbox, media_id: str) -> str:
     return f"{sandbox.base_url}{PREFIX}{quote(media_id, safe='')}?{urlencode(query)}"
 
 
-def answer(sandbox: NxCloudSandbox, request: Request) -> Reply:
-    """
-    Answer a download.
-
-    :param sandbox: where the media and the key of the signatures are.
-    :param request: the request for a path under ``/media/``.
-    :return: the reply.
-    """
+def answer(sandbox: SandboxState, request: Request) -> Reply:
+    """Answer a request for a path under ``/media/``."""
     media_id = media_id_of(request)
     query = {name: values[0] for name, values in parse_qs(request.query).items()}
     expires, signature = query.get("Expires", ""), query.get("Signature", "")
@@ -73,14 +54,8 @@ def answer(sandbox: NxCloudSandbox, request: Request) -> Reply:
     return media_reply(media, request.headers)
 
 
-def media_reply(media: SandboxMedia, headers: Headers) -> Reply:
-    """
-    Return the content of a media, or the part of it that the request wants.
-
-    :param media: the media.
-    :param headers: the headers of the request; ``Range`` and ``If-Range`` count.
-    :return: the reply: 200, 206, or 416 for a range that cannot be had, that is malformed or multiple.
-    """
+def media_reply(media: SandboxMedia, headers: Mapping[str, str]) -> Reply:
+    """Return a media file or the ``Range`` of it; 416 if that is outside of it, malformed or multiple."""
     view = memoryview(media.content)
     etag = f'"{media.md5.upper()}"'
     reply = Reply(
@@ -107,13 +82,7 @@ def media_reply(media: SandboxMedia, headers: Headers) -> Reply:
 
 
 def content_range(part: range, size: int) -> str:
-    """
-    Return the Content-Range header of a part.
-
-    :param part: the positions of its bytes.
-    :param size: the size of the whole, in bytes.
-    :return: the value of the header.
-    """
+    """Return the Content-Range header of a part, given the positions of its bytes."""
     return f"bytes {part.start}-{part.stop - 1}/{size}"
 
 
@@ -123,14 +92,7 @@ def expired_reply() -> Reply:
 
 
 def oss_error(status: int, code: str, message: str) -> Reply:
-    """
-    Return an error as OSS words it.
-
-    :param status: the HTTP status.
-    :param code: OSS's code.
-    :param message: OSS's message.
-    :return: the reply, with an XML body.
-    """
+    """Return an error in OSS's XML."""
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error>\n  <Code>{code}</Code>\n  <Message>{message}</Message>\n</Error>\n"
@@ -150,6 +112,6 @@ def _parse_range(value: str, size: int) -> range | None:
     return part or None
 
 
-def _signature(sandbox: NxCloudSandbox, media_id: str, expires: str) -> str:
+def _signature(sandbox: SandboxState, media_id: str, expires: str) -> str:
     text = f"{PREFIX}{media_id}\n{expires}".encode()
     return base64.b64encode(hmac.digest(sandbox.url_key, text, hashlib.sha256)).decode()

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import inspect
 import random
+import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
-from airflow_provider_nxcloud.sandbox.fault_options import is_usable
+from airflow_provider_nxcloud.sandbox.http import Reply, Request
 from airflow_provider_nxcloud.sandbox.media import SandboxMedia
-from airflow_provider_nxcloud.sandbox.wire import Reply, Request
+
+# The types of options that take not every value of their type, each with what it takes.
+Share = Annotated[float, lambda share: 0 <= share <= 1]
+Seconds = Annotated[float, lambda seconds: seconds > 0]
+Shift = Annotated[int, lambda shift: shift != 0]
+Status = Annotated[int, lambda status: 200 <= status <= 599]
+RetryAfter = Annotated[int | str | None, lambda value: re.fullmatch(r"\d+|date:\d+|None", str(value))]
+#: What ``isinstance`` wants to hear in place of these annotations.
+_INSTANCE_TYPES: Mapping[Any, Any] = {float: (int, float), dict[str, Any]: dict}
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """
-    What a fault gets to see.
-
-    :param request: the request to answer.
-    :param media: the media it is about, if there is one.
-    :param now: the server's clock, in seconds since the epoch.
-    :param answer: gives the reply without the fault; a gateway that answers itself does not call it.
-    """
+class FaultContext:
+    """What a fault gets to see; ``answer`` gives the reply without it."""
 
     request: Request
     media: SandboxMedia | None
@@ -35,60 +37,56 @@ class Exchange:
 @dataclass(frozen=True)
 class Fault:
     """
-    One kind of fault; its options are the keyword-only parameters of ``act``.
+    One kind of fault; its options are the keyword-only parameters of ``apply``.
 
-    :param name: its name; the part before the dot says which requests it is for, ``api`` or ``download``.
-    :param act: gives the reply with the fault.
-    :param heals: whether random faults include it: a client that tries again gets over it.
-    :param needs: a request header without which it cannot happen.
+    A client that retries gets over a ``transient`` one, so that it may be a random fault. Without the request
+    header that it ``needs`` it cannot happen.
     """
 
     name: str
-    act: Callable[..., Reply]
-    heals: bool
+    apply: Callable[..., Reply]
+    transient: bool
     needs: str | None
 
     @property
     def usage(self) -> str:
         """The name and the options with their defaults."""
-        parameters = list(inspect.signature(self.act).parameters.values())[1:]
+        parameters = list(inspect.signature(self.apply).parameters.values())[1:]
         texts = [str(parameter.replace(annotation=inspect.Parameter.empty)) for parameter in parameters]
         return f"{self.name}({', '.join(texts)})"
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """
-        Refuse options this fault does not have, and values it cannot use.
-
-        :param options: the options to check.
-        :raises ValueError: naming what is wrong and what there is.
-        """
+        """Refuse with ValueError options that this fault does not have, and values that it cannot use."""
+        signature = inspect.signature(self.apply, eval_str=True)
         try:
-            inspect.signature(self.act).bind(None, **options)
+            signature.bind(None, **options)
         except TypeError as error:
             raise ValueError(f"{error}; known: {self.usage}") from None
-        for name in inspect.signature(self.act).parameters.keys() & options.keys():
-            if not is_usable(name, options[name]):
+        for name in signature.parameters.keys() & options.keys():
+            if not _fits(options[name], signature.parameters[name].annotation):
                 raise ValueError(f"{self.name} cannot use {name}={options[name]!r}; known: {self.usage}")
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        annotation, accepts = get_args(annotation)
+        return _fits(value, annotation) and bool(accepts(value))
+    if annotation is Any or isinstance(value, bool):
+        return annotation in (Any, bool)
+    return isinstance(value, _INSTANCE_TYPES.get(annotation, annotation))
 
 
 class FaultTable(dict[str, Fault]):
     """Faults by name; a module of faults fills one with the decorator :meth:`add`."""
 
     def add(
-        self, name: str, *, heals: bool = False, needs: str | None = None
+        self, name: str, *, transient: bool = False, needs: str | None = None
     ) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
-        """
-        Declare the decorated function as a fault.
+        """Declare the decorated function as a fault; see :class:`Fault` for the parameters."""
 
-        :param name: see :class:`Fault`.
-        :param heals: see :class:`Fault`.
-        :param needs: see :class:`Fault`.
-        :return: the decorator.
-        """
-
-        def declare(act: Callable[..., Reply]) -> Callable[..., Reply]:
-            self[name] = Fault(name, act, heals, needs)
-            return act
+        def declare(apply: Callable[..., Reply]) -> Callable[..., Reply]:
+            self[name] = Fault(name, apply, transient, needs)
+            return apply
 
         return declare
 
@@ -112,12 +110,8 @@ class FaultPlan:
     """
     The faults asked for, and the random ones.
 
-    Those for ever all act on every request they fit, in the order they were asked for. Of those with a number
-    of times, a request gets one, the oldest, so they play out one after the other.
-
-    :param table: every fault there is.
-    :param rate: the share of requests, 0 to 1, that get a random fault where no other one acts.
-    :param seed: makes the random choices repeatable, as far as the order of the requests is.
+    Those asked for without an end all act on every request they fit, in the order they were asked for. Of those
+    with a number of times, a request gets one, the oldest, so they play out one after the other.
     """
 
     def __init__(self, table: Mapping[str, Fault], rate: float, seed: int | None) -> None:
@@ -130,15 +124,7 @@ class FaultPlan:
     def inject(
         self, name: str, *, media_id: str | None, times: int | None, options: Mapping[str, Any]
     ) -> None:
-        """
-        Ask for a fault.
-
-        :param name: its name in the table.
-        :param media_id: only for requests about this media; None is for all.
-        :param times: for so many requests; None is for ever.
-        :param options: its options.
-        :raises ValueError: if the name, an option or a value is unknown; the text lists the known ones.
-        """
+        """Ask for a fault, as :meth:`NxCloudSandbox.inject` says."""
         if name not in self._table:
             raise ValueError(f"unknown fault {name!r}; known: {', '.join(self._table)}")
         if times is not None and (not isinstance(times, int) or times < 1):
@@ -152,20 +138,11 @@ class FaultPlan:
         with self._lock:
             self._injected.clear()
 
-    def apply(self, kind: str, media_id: str | None, exchange: Exchange) -> Reply:
-        """
-        Answer a request with the faults that are due.
-
-        :param kind: ``api`` or ``download``.
-        :param media_id: the media the request is about.
-        :param exchange: the request and its answer without faults.
-        :return: the reply to send.
-        """
-        answer = exchange.answer
-        for fault, options in self._take(kind, media_id, exchange.request):
-            answer = partial(
-                fault.act, Exchange(exchange.request, exchange.media, exchange.now, answer), **options
-            )
+    def apply(self, kind: str, media_id: str | None, context: FaultContext) -> Reply:
+        """Answer a request of a kind, ``api`` or ``download``, with the faults that are due."""
+        answer = context.answer
+        for fault, options in self._take(kind, media_id, context.request):
+            answer = partial(fault.apply, replace(context, answer=answer), **options)
         return answer()
 
     def _take(
@@ -179,8 +156,8 @@ class FaultPlan:
                 self._count_down(each)
             if taken or self._random.random() >= self._rate:
                 return [(each.fault, each.options) for each in taken]
-            healing = [f for f in self._table.values() if f.heals and f.name.startswith(f"{kind}.")]
-            return [(self._random.choice(healing), {})]
+            transient = [f for f in self._table.values() if f.transient and f.name.startswith(f"{kind}.")]
+            return [(self._random.choice(transient), {})]
 
     def _count_down(self, injected: _Injected) -> None:
         if injected.times is not None:

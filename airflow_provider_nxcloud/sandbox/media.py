@@ -47,7 +47,7 @@ class SandboxMedia:
 
     def ask(self) -> bool:
         """
-        Count one ``getMedia`` call; calls for one media must not overlap.
+        Count one ``getMedia`` call; calls for one media file must not overlap.
 
         :return: whether this call finds the media available.
         """

@@ -1,11 +1,11 @@
-"""The sensor that waits until media can be had."""
+"""The sensor that waits until media files are available."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -17,24 +17,27 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_nxcloud.compat import deferral_timed_out, no_triggerer_runs, same_sensor_outcome
+from airflow_provider_nxcloud.exceptions import ConciseTraceback, NxCloudError
+from airflow_provider_nxcloud.templates import MediaIdsTemplate
+
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
-_LOOK_THREADS = 16
+    from airflow_provider_nxcloud.media import MediaIds, MediaItem
+
+_CHECK_THREADS = 16
 _TICK = 1.0
-#: How Airflow tells a resumed task that its trigger failed, and what it then says of a time-out (2.11, 3.x).
-_TRIGGER_FAILED = "__fail__"
-_TIMED_OUT = ("Trigger/execution timeout", "Trigger timeout")
 
 
-class NxCloudMediaSensor(BaseSensorOperator):
+class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
     """
-    Wait until all of some media can be had from NXCloud.
+    Wait until all of the media files are available from NXCloud.
 
     In every mode (``poke``, ``reschedule``, ``deferrable``) the outcome is the same. Not available are media
-    that NXCloud cannot serve now (-1, 9001, no URL) and, with a line in the log, all while its API cannot be
-    reached. What waiting can never mend, such as wrong credentials, ends the wait at once. ``soft_fail`` skips
-    on a time-out only. ``exponential_backoff`` and ``max_wait`` are for looks from a worker; the triggerer
+    files that NXCloud cannot serve now (-1, 9001, no URL) and, with a line in the log, all while its API cannot
+    be reached. What waiting can never fix, such as wrong credentials, ends the wait at once. ``soft_fail`` skips
+    on a timeout only. ``exponential_backoff`` and ``max_wait`` are for checks from a worker; the triggerer
     keeps to ``poke_interval``.
 
     Sources: NXCloud, "WhatsApp API getMedia"; Airflow, "Deferrable Operators & Triggers".
@@ -43,24 +46,20 @@ class NxCloudMediaSensor(BaseSensorOperator):
         :class:`~airflow_provider_nxcloud.operators.nxcloud.NxCloudGetMediaOperator` takes.
     :param nxcloud_conn_id: (templated) the NXCloud connection, default ``nxcloud_default``.
     :param business_phone: (templated) the merchant number; default: the one in the connection.
-    :param deferrable: wait in the triggerer instead of on a worker, after a first look on the worker; default:
+    :param deferrable: wait in the triggerer instead of on a worker, after a first check on the worker; default:
         Airflow's ``[operators] default_deferrable``.
-    :return: (XCom) the list of media IDs, all available.
-    :raises AirflowSensorTimeout: when they are not all there after ``timeout`` seconds.
+    :return: (XCom) the list of what was asked for, all available: IDs as IDs, mappings as mappings.
+    :raises AirflowSensorTimeout: naming those that are not there after ``timeout`` seconds.
     :raises NxCloudError: the subclass that fits, when waiting can never help.
     """
 
     template_fields: Sequence[str] = ("media_ids", "nxcloud_conn_id", "business_phone")
     ui_color = "#d8f3e6"
 
-    #: What was seen to be there; lost between the pokes of ``reschedule``, which only costs questions.
-    _available: frozenset[str] = frozenset()
-    _started: float | None = None
-
     def __init__(
         self,
         *,
-        media_ids: Any,
+        media_ids: MediaIds | XComArg,
         nxcloud_conn_id: str = "nxcloud_default",
         business_phone: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -71,47 +70,45 @@ class NxCloudMediaSensor(BaseSensorOperator):
         self.nxcloud_conn_id = nxcloud_conn_id
         self.business_phone = business_phone
         self.deferrable = deferrable
+        #: Media files found so far. Not kept between reschedules; that only costs extra calls.
+        self._available: frozenset[str] = frozenset()
 
     def execute(self, context: Context) -> Any:
         """Wait; see the class for what is returned and raised."""
-        self._started = time.monotonic()
-        try:
-            return super().execute(context)
-        except AirflowSkipException as skip:
-            raise self._soft_fail_on_timeout_only(skip) from skip.__cause__
+        started = time.monotonic()
+        with ConciseTraceback(), same_sensor_outcome(self, self._timeout_error):
+            if not self.deferrable:
+                return super().execute(context)
+            if found := self.poke(context):
+                return found.xcom_value
+            left = self.timeout - (time.monotonic() - started)
+            if left <= 0:
+                raise self._timeout_error()
+            self._defer(left)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """
-        Ask once for each media that was not seen yet; if some are missing and ``deferrable`` is set, defer.
+        """Check each media file that was not found yet."""
+        missing = self._check()
+        self.log.info(self._progress())
+        return PokeReturnValue(is_done=not missing, xcom_value=_as_given(self._items()))
 
-        Deferring from here, the base class treats an error of this first look as it does in the other modes.
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> list[Any]:
         """
-        media_ids = self._media_ids()
-        self._available |= self._look([media_id for media_id in media_ids if media_id not in self._available])
-        missing = [media_id for media_id in media_ids if media_id not in self._available]
-        self.log.info("%d of %d media available", len(media_ids) - len(missing), len(media_ids))
-        left = self.timeout if self._started is None else self.timeout - (time.monotonic() - self._started)
-        if missing and self.deferrable and left > 0:
-            self._defer(missing, left)
-        return PokeReturnValue(is_done=not missing, xcom_value=media_ids)
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> list[str]:
-        """
-        Go on after the trigger has ended the wait.
+        Continue after the trigger has ended the wait.
 
         :param context: Airflow's context.
         :param event: the payload of the trigger's event.
-        :return: the list of media IDs, all available.
-        :raises NxCloudError: the error that ended the wait, or when the event is none of the trigger's.
+        :return: the list of what was asked for, all available.
+        :raises NxCloudError: the error that ended the wait, or when the event is not the trigger's.
         """
         from airflow_provider_nxcloud import exceptions
 
         status = event.get("status") if isinstance(event, Mapping) else None
         if event is not None and status == "success":
-            return self._media_ids()
+            return _as_given(self._items())
         if event is None or status != "error" or "message" not in event:
             raise exceptions.NxCloudError(
-                f"the trigger ended with an event that is none of its own: {event!r}"
+                f"unexpected trigger event {event!r:.200}", remedy="clear the task to wait again"
             )
         kind = vars(exceptions).get(str(event.get("error")))
         if not (isinstance(kind, type) and issubclass(kind, AirflowException)):
@@ -119,55 +116,80 @@ class NxCloudMediaSensor(BaseSensorOperator):
         raise kind(event["message"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, with the same outcome for a time-out or a crash as without one."""
-        if next_method == _TRIGGER_FAILED and (next_kwargs or {}).get("error") in _TIMED_OUT:
-            # Airflow 2 raises the same error for this as for a trigger that crashed.
-            message = f"Sensor has timed out; its media were not all available after {self.timeout:g} seconds"
-            raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowSkipException as skip:
-            raise self._soft_fail_on_timeout_only(skip) from skip.__cause__
-        except AirflowException as error:
-            if not self.never_fail:
-                raise
-            # Airflow 2 does this only where it has not deferred.
-            raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+        """Continue after a deferral, with the same outcome for a timeout or a crash as without one."""
+        with ConciseTraceback(), same_sensor_outcome(self, self._timeout_error):
+            if not deferral_timed_out(next_method, next_kwargs):
+                return super().resume_execution(next_method, next_kwargs, context)
+            try:
+                self._check()
+            except NxCloudError as error:
+                self.log.warning("Cannot check what is missing: %s", error)
+            raise self._timeout_error()
 
-    def _media_ids(self) -> list[str]:
+    def _items(self) -> list[MediaItem]:
         from airflow_provider_nxcloud.media import parse_media_ids
 
-        return [item.media_id for item in parse_media_ids(self.media_ids)]
+        return parse_media_ids(self.media_ids)
 
-    def _look(self, media_ids: list[str]) -> set[str]:
+    def _check(self) -> list[MediaItem]:
+        """Check all media files that were not found yet, and return those that are still missing."""
+        from airflow_provider_nxcloud.concurrency import run_in_threads
         from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
-        from airflow_provider_nxcloud.workers import run_in_threads
 
-        hook = NxCloudHook(self.nxcloud_conn_id, self.business_phone)
-        if media_ids:
-            hook.get_conn()  # made here, because making it lazily in many threads is not safe
-        looks = run_in_threads(
-            hook.is_available, media_ids, threads=_LOOK_THREADS, stop=threading.Event(), tick=_TICK
+        client = NxCloudHook(self.nxcloud_conn_id, self.business_phone).client
+        checks = run_in_threads(
+            lambda item: client.is_available(item.media_id, item.business_phone),
+            self._missing(),
+            threads=_CHECK_THREADS,
+            stop=threading.Event(),
+            tick=_TICK,
         )
-        return {look[0] for look in looks if look and look[1]}
+        self._available |= {check[0].media_id for check in checks if check and check[1]}
+        return self._missing()
 
-    def _defer(self, missing: list[str], timeout: float) -> None:
-        from airflow_provider_nxcloud.compat import no_triggerer_runs
+    def _missing(self) -> list[MediaItem]:
+        return [item for item in self._items() if item.media_id not in self._available]
+
+    def _progress(self) -> str:
+        from airflow_provider_nxcloud.text import name_some
+
+        missing = [item.media_id for item in self._missing()]
+        total = len(self._items())
+        names = f"; missing: {name_some(missing)}" if missing else ""
+        return f"{total - len(missing)} of {total} media files available{names}"
+
+    def _timeout_error(self) -> AirflowException:
+        kind = AirflowSkipException if self.soft_fail else AirflowSensorTimeout
+        return kind(f"Sensor has timed out after {self.timeout:.0f} seconds; {self._progress()}")
+
+    def _defer(self, timeout: float) -> None:
+        from airflow_provider_nxcloud.text import format_duration
         from airflow_provider_nxcloud.triggers.nxcloud import NxCloudMediaTrigger
 
         if no_triggerer_runs():
-            self.log.warning(
-                "No triggerer is running; until one is, nobody looks again (but dag.test() does)"
-            )
+            self.log.warning("No triggerer is running: the task stays deferred until one starts")
+        self.log.info(
+            "Waiting in the triggerer: checking every %s, until %s",
+            format_duration(self.poke_interval),
+            f"{datetime.now(timezone.utc) + timedelta(seconds=timeout):%Y-%m-%d %H:%M:%S} UTC",
+        )
         self.defer(
             trigger=NxCloudMediaTrigger(
-                missing, self.nxcloud_conn_id, self.business_phone, poke_interval=self.poke_interval
+                [_for_trigger(item) for item in self._missing()],
+                self.nxcloud_conn_id,
+                self.business_phone,
+                poke_interval=self.poke_interval,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=timeout),
         )
 
-    def _soft_fail_on_timeout_only(self, skip: AirflowSkipException) -> BaseException:
-        """Undo the base class's skip on whatever stops a task for good; a time-out is what has no cause."""
-        cause = skip.__cause__
-        return cause if self.soft_fail and isinstance(cause, Exception) else skip
+
+def _as_given(items: list[MediaItem]) -> list[Any]:
+    return [item.given or item.media_id for item in items]
+
+
+def _for_trigger(item: MediaItem) -> str | dict[str, str]:
+    """Leave out what is not needed to check it: a trigger's arguments are kept in Airflow's database."""
+    phone = item.business_phone
+    return {"media_id": item.media_id, "business_phone": phone} if phone else item.media_id

@@ -1,34 +1,41 @@
-"""The trigger that waits for media without holding a worker."""
+"""The trigger that waits for media files without holding a worker."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_nxcloud.api.polling import MAX_CONCURRENT_CALLS, AvailabilityPoller, MediaAvailability
 from airflow_provider_nxcloud.exceptions import NxCloudError
-from airflow_provider_nxcloud.looks import AT_ONCE, Look, Looks
+from airflow_provider_nxcloud.media import parse_media_ids
+from airflow_provider_nxcloud.text import name_some
+
+#: Seconds after which a trigger logs what is missing although nothing has changed.
+LOG_INTERVAL = 3600.0
 
 
 class NxCloudMediaTrigger(BaseTrigger):
     """
-    Wait until all of some media can be had.
+    Wait until all of the media files are available.
 
-    It only ever asks (``getMedia``), so a triggerer that restarts repeats nothing but questions.
+    It only ever calls ``getMedia``, so a triggerer that restarts repeats nothing but these calls.
 
-    :param media_ids: the media IDs.
+    :param media_ids: the media IDs; a mapping with ``media_id`` and ``business_phone`` for one that was sent to
+        another number.
     :param nxcloud_conn_id: the NXCloud connection; looked up when the trigger starts.
     :param business_phone: the merchant number; default: the one in the connection.
-    :param poke_interval: seconds between two looks, default 60; varied by a tenth either way, which keeps
+    :param poke_interval: seconds between two checks, default 60; varied by a tenth either way, which keeps
         many triggers apart.
     """
 
     def __init__(
         self,
-        media_ids: Iterable[str],
+        media_ids: Iterable[str | Mapping[str, Any]],
         nxcloud_conn_id: str,
         business_phone: str | None = None,
         poke_interval: float = 60.0,
@@ -53,21 +60,26 @@ class NxCloudMediaTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
-        Look, wait, and look again at what is still missing.
+        Check, wait, and check again what is still missing.
 
         :return: yields one event: ``{"status": "success", "media_ids": [...]}``, or, when waiting can never
             help, ``{"status": "error", "message": "...", "error": "<class of the error>"}``.
         """
         try:
-            looks = Looks.of_this_loop()
-            hook = await looks.hook(self.nxcloud_conn_id, self.business_phone)
-            missing = {looks.look(hook, media_id): 0 for media_id in self.media_ids}
-            count = len(self.media_ids)  # as the sensor has said on its worker
-            while missing := await _look(missing):
-                # Thousands of triggers that say the same can fill the pipe that takes a triggerer's log.
-                if len(missing) != count:
-                    count = len(missing)
-                    self.log.info("%d of %d media not available yet", count, len(self.media_ids))
+            poller = AvailabilityPoller.of_this_loop()
+            client = await poller.client(self.nxcloud_conn_id, self.business_phone)
+            media_ids = {
+                poller.availability(client, item.media_id, item.business_phone): item.media_id
+                for item in parse_media_ids(self.media_ids)
+            }
+            missing = dict.fromkeys(media_ids, 0)
+            logged = len(media_ids), time.monotonic()  # the sensor has logged it on its worker
+            while missing := await _check(missing):
+                # Thousands of triggers that repeat themselves can fill the pipe that takes a triggerer's log.
+                if len(missing) != logged[0] or time.monotonic() - logged[1] >= LOG_INTERVAL:
+                    logged = len(missing), time.monotonic()
+                    names = name_some([media_ids[each] for each in media_ids if each in missing])
+                    self.log.info("%d of %d media files missing: %s", len(missing), len(media_ids), names)
                 await asyncio.sleep(self.poke_interval * random.uniform(0.9, 1.1))  # noqa: S311
         except NxCloudError as error:
             yield TriggerEvent({"status": "error", "message": str(error), "error": type(error).__name__})
@@ -75,15 +87,16 @@ class NxCloudMediaTrigger(BaseTrigger):
             yield TriggerEvent({"status": "success", "media_ids": self.media_ids})
 
 
-async def _look(missing: Mapping[Look, int]) -> dict[Look, int]:
-    """Look at each media, a few at a time so that other triggers get their turn, and return what is missing."""
+async def _check(missing: Mapping[MediaAvailability, int]) -> dict[MediaAvailability, int]:
+    """Check each media file, a few at a time to leave other triggers their turn, and return what is missing."""
     todo = iter(missing.items())
-    still_missing: dict[Look, int] = {}
-    if len(missing) <= 1:  # thousands of triggers wait for one media each, and a task costs
-        await _look_at_some(todo, still_missing)
+    still_missing: dict[MediaAvailability, int] = {}
+    if len(missing) <= 1:  # thousands of triggers wait for one media file each, and a task costs
+        await _check_some(todo, still_missing)
         return still_missing
     some = [
-        asyncio.ensure_future(_look_at_some(todo, still_missing)) for _ in range(min(AT_ONCE, len(missing)))
+        asyncio.ensure_future(_check_some(todo, still_missing))
+        for _ in range(min(MAX_CONCURRENT_CALLS, len(missing)))
     ]
     try:
         await asyncio.gather(*some)
@@ -93,8 +106,10 @@ async def _look(missing: Mapping[Look, int]) -> dict[Look, int]:
     return still_missing
 
 
-async def _look_at_some(todo: Iterator[tuple[Look, int]], still_missing: dict[Look, int]) -> None:
-    for look, seen in todo:
-        available, number = await look.available(seen)
+async def _check_some(
+    todo: Iterator[tuple[MediaAvailability, int]], still_missing: dict[MediaAvailability, int]
+) -> None:
+    for media, seen in todo:
+        available, number = await media.available(seen)
         if not available:
-            still_missing[look] = number
+            still_missing[media] = number

@@ -19,7 +19,7 @@ def test_get_media_answers_type_name_and_url(client, sandbox):
     assert answer.data["url"].startswith(f"{sandbox.base_url}/media/photo?Expires=")
 
 
-def test_every_sample_can_be_had(client, sandbox):
+def test_every_sample_is_available(client, sandbox):
     assert len(sandbox.media) >= 18
     for media_id, media in sandbox.media.items():
         answer = client.get(media_id)
@@ -120,7 +120,7 @@ def test_body_that_is_no_json_object_answers_1002(client, body):
 
 
 def test_checks_come_in_nxclouds_order(client, sandbox):
-    """Each step mends what the step before answered; everything else stays wrong."""
+    """Each step fixes what the step before answered; everything else stays wrong."""
     good = client.body("photo")
     stale = str(int(sandbox.now() * 1000) - 100_000)
     wrong = {"bizType": "3", "accessKey": "x", "ts": stale, "Content-Type": "text/plain"}
@@ -129,8 +129,8 @@ def test_checks_come_in_nxclouds_order(client, sandbox):
     headers = {**client.signed(b"", **wrong), "sign": ""}
     codes.append(client.send("POST", "/api/wa/getMedia", b"[]", headers).code)
     headers["sign"] = "wrong"
-    for mend in ({}, {"bizType": "2"}, {"accessKey": sandbox.access_key}, {"ts": client.signed(b"")["ts"]}):
-        headers.update(mend)
+    for fix in ({}, {"bizType": "2"}, {"accessKey": sandbox.access_key}, {"ts": client.signed(b"")["ts"]}):
+        headers.update(fix)
         codes.append(client.send("POST", "/api/wa/getMedia", b"[]", headers).code)
     codes += [client.call(body=body).code for body in bodies]
 

@@ -13,7 +13,8 @@ import sys
 import pytest
 from airflow.models.connection import Connection
 
-from airflow_provider_nxcloud.connection_form import FIELDS, ui_field_behaviour
+from airflow_provider_nxcloud.connection.fields import EXTRA_FIELDS
+from airflow_provider_nxcloud.connection.form import ui_field_behaviour
 from airflow_provider_nxcloud.sandbox import __main__ as cli
 
 COMMAND = [sys.executable, "-m", "airflow_provider_nxcloud.sandbox"]
@@ -57,7 +58,9 @@ def test_announcement_has_everything_to_start_with():
             assert (connection.login, connection.password) == ("it's a key", "sandbox-access-secret")
             assert connection.extra_dejson == {"business_phone": "8613800138000"}
         form = dict(re.findall(r"^  (\S+ \S+) +(\S.*)$", announced.partition("form:")[2], re.MULTILINE))
-        labels = {field.name: field.label for field in FIELDS} | ui_field_behaviour()["relabeling"]
+        labels = {name: field.label for name, field in EXTRA_FIELDS.items()} | ui_field_behaviour()[
+            "relabeling"
+        ]
         assert form == {
             labels["login"]: "it's a key",
             labels["password"]: "sandbox-access-secret",

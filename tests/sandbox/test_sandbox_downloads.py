@@ -44,7 +44,7 @@ def test_range_answers_206_with_that_part(client, content, wanted, start, stop):
 @pytest.mark.parametrize(
     "value", ["bytes=1000-", "bytes=9-5", "bytes=-0", "bytes=-", "bytes=0-1,5-6", "lines=1-2"]
 )
-def test_range_that_cannot_be_had_answers_416(client, value):
+def test_unsatisfiable_range_answers_416(client, value):
     answer = client.get(Range=value)
 
     assert answer.status == 416

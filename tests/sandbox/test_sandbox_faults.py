@@ -90,8 +90,8 @@ def send(client, kind) -> http.client.HTTPConnection:
 @both
 def test_drip_head_sends_a_byte_of_the_head_each_interval(client, sandbox, kind):
     sandbox.inject(f"{kind}.drip_head", interval=0.03)
-    connection = send(client, kind)
     started = time.monotonic()
+    connection = send(client, kind)
 
     assert connection.sock.recv(4) == b"H"
     assert connection.sock.recv(4) == b"T"
@@ -104,8 +104,8 @@ def test_drip_head_sends_a_byte_of_the_head_each_interval(client, sandbox, kind)
 @both
 def test_drip_sends_a_byte_each_interval(client, sandbox, kind):
     sandbox.inject(f"{kind}.drip", interval=0.03)
-    connection = send(client, kind)
     started = time.monotonic()
+    connection = send(client, kind)
 
     connection.getresponse().read(4)
 
@@ -391,7 +391,7 @@ def test_counted_faults_play_out_one_after_the_other(client, sandbox):
     assert [client.call().status for _ in range(4)] == [503, 503, 429, 200]
 
 
-def test_faults_for_ever_act_beside_the_counted_ones(client, sandbox, content):
+def test_faults_without_an_end_act_beside_the_counted_ones(client, sandbox, content):
     sandbox.inject("download.no_etag", times=None)
     sandbox.inject("download.cut", at=0.5)
 
@@ -474,7 +474,13 @@ def test_injected_faults_come_before_random_ones():
 
 def test_random_faults_never_last():
     """What a soak run meets must pass within the timeout of a client."""
-    healing = {name for name, fault in FAULTS.items() if fault.heals}
+    transient = {name for name, fault in FAULTS.items() if fault.transient}
 
-    assert {"api.status", "api.reset", "download.cut", "download.expired", "download.corrupt"} <= healing
-    assert not healing & {"api.hang", "download.stall", "download.drip", "api.url", "download.page_as_media"}
+    assert {"api.status", "api.reset", "download.cut", "download.expired", "download.corrupt"} <= transient
+    assert not transient & {
+        "api.hang",
+        "download.stall",
+        "download.drip",
+        "api.url",
+        "download.page_as_media",
+    }

@@ -1,0 +1,1 @@
+"""NXCloud's API: signed calls, what their responses mean, how fast they may come."""

@@ -1,0 +1,138 @@
+"""Availability checks that all triggers of an event loop share, in a few threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+
+from airflow.providers.common.compat.connection import get_async_connection
+
+from airflow_provider_nxcloud.connection.settings import ConnectionSettings, explain_missing_connection
+from airflow_provider_nxcloud.exceptions import NxCloudError
+from airflow_provider_nxcloud.text import OncePerCause
+
+if TYPE_CHECKING:
+    from airflow_provider_nxcloud.api.client import NxCloudClient
+
+T = TypeVar("T")
+
+#: Seconds after which a failure with the same cause is logged again, by all triggers of an event loop together.
+_LOG_INTERVAL = 60.0
+#: Calls to NXCloud at a time, from all triggers of a triggerer.
+MAX_CONCURRENT_CALLS = 16
+_THREADS = ThreadPoolExecutor(max_workers=MAX_CONCURRENT_CALLS, thread_name_prefix="trigger-nxcloud")
+
+
+class AvailabilityPoller:
+    """Clients, answers and turns to ask that the triggers of one event loop share; from :meth:`of_this_loop`."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+        self._lookups: dict[tuple[str, str | None], asyncio.Task[NxCloudClient]] = {}
+        self._clients: WeakSet[NxCloudClient] = WeakSet()
+        self._log_once = OncePerCause(_LOG_INTERVAL)
+        self._availabilities: WeakValueDictionary[
+            tuple[NxCloudClient, str, str | None], MediaAvailability
+        ] = WeakValueDictionary()
+
+    @classmethod
+    def of_this_loop(cls) -> AvailabilityPoller:
+        """Return those of the running event loop."""
+        loop = asyncio.get_running_loop()
+        return _of_loop.get(loop) or _of_loop.setdefault(loop, cls())
+
+    async def client(self, conn_id: str, business_phone: str | None) -> NxCloudClient:
+        """Return a client, its connection looked up now: one for all whose connection says the same."""
+        # Thousands of triggers start together, and a secrets backend can take a second: they look it up once.
+        key = (conn_id, business_phone)
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = asyncio.create_task(self._look_up(conn_id, business_phone))
+            lookup.add_done_callback(lambda _: self._lookups.pop(key))
+        return await asyncio.shield(lookup)
+
+    async def _look_up(self, conn_id: str, business_phone: str | None) -> NxCloudClient:
+        with explain_missing_connection(conn_id):
+            connection = await get_async_connection(conn_id)
+        settings = ConnectionSettings.from_connection(connection, business_phone=business_phone)
+        for client in self._clients:
+            if client.settings == settings:
+                return client
+        client = await _in_thread(lambda: _make_client(settings, self._log_once))
+        self._clients.add(client)
+        return client
+
+    def availability(
+        self, client: NxCloudClient, media_id: str, business_phone: str | None = None
+    ) -> MediaAvailability:
+        """Return what is known about a media file, shared by all who wait for it through this client."""
+        key = (client, media_id, business_phone)
+        return self._availabilities.get(key) or self._availabilities.setdefault(
+            key, MediaAvailability(client, media_id, business_phone, self._turns)
+        )
+
+
+#: Not one for all, because what asyncio offers for waiting belongs to a loop.
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AvailabilityPoller] = WeakKeyDictionary()
+
+
+class MediaAvailability:
+    """Whether one media file is available, asked once for all who wait for it; ``turns`` is held meanwhile."""
+
+    __slots__ = ("__weakref__", "_answer", "_ask_once", "_asking", "_number", "_turns")
+
+    def __init__(
+        self, client: NxCloudClient, media_id: str, business_phone: str | None, turns: asyncio.Semaphore
+    ) -> None:
+        self._ask_once = partial(client.is_available, media_id, business_phone)
+        self._turns = turns
+        self._asking: asyncio.Event | None = None
+        self._answer: bool | NxCloudError = False
+        self._number = 0
+
+    async def available(self, seen: int) -> tuple[bool, int]:
+        """
+        Return whether it is available, and the number of that answer, which is newer than ``seen``.
+
+        The answer may be one that somebody else has got since, or is about to get.
+        """
+        while self._number == seen:
+            if self._asking:
+                await self._asking.wait()  # whoever asks may be cancelled before there is an answer
+            else:
+                await self._ask()
+        if isinstance(self._answer, NxCloudError):
+            raise self._answer
+        return self._answer, self._number
+
+    async def _ask(self) -> None:
+        self._asking = asked = asyncio.Event()
+        try:
+            async with self._turns:
+                self._answer = await _in_thread(self._ask_in_thread)
+            self._number += 1
+        finally:
+            self._asking = None
+            asked.set()
+
+    def _ask_in_thread(self) -> bool | NxCloudError:
+        try:
+            return self._ask_once()
+        except NxCloudError as error:
+            return error
+
+
+def _make_client(settings: ConnectionSettings, log_once: OncePerCause) -> NxCloudClient:
+    # Imported here, because that takes longer than an event loop should be held.
+    from airflow_provider_nxcloud.api.client import NxCloudClient
+
+    settings.mask_secrets()
+    return NxCloudClient(settings, log_once=log_once)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)

@@ -1,0 +1,1 @@
+"""An Airflow Connection: its fields, its form, and the checked settings made of it."""

@@ -1,0 +1,1 @@
+"""HTTP for the API and the downloads; NXCloud and Airflow are unknown here."""

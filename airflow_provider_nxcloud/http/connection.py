@@ -1,0 +1,263 @@
+"""
+urllib3's own connections, with limits: a deadline for each exchange, a check of the peer, a bound on heads.
+
+The hooks are ``connect``, ``_new_conn`` and ``response_class``; everything else, from proxies and TLS to parsing,
+is urllib3's and :mod:`http.client`'s.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import math
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+from urllib3.connection import HTTPConnection
+from urllib3.util.ssltransport import SSLTransport
+
+from airflow_provider_nxcloud.concurrency import run_with_time_limit
+
+CheckPeer = Callable[[str], None]
+
+#: The most that a response may have beside its body (heads, chunk extensions, trailers), in bytes; NXCloud's have
+#: some hundred.
+MAX_OVERHEAD_BYTES = 64 * 1024
+#: So much of a chunk's first line is its size and not counted.
+_CHUNK_SIZE_BYTES = 20
+_TOO_LONG = "it took too long in all"
+
+
+@dataclass
+class Exchange:
+    """
+    One request and its response.
+
+    :param deadline: when the last byte must have come, by :func:`time.monotonic`; a read timeout alone never
+        ends a response that drips.
+    :param check_peer: called with the IP address of a new connection before anything is sent; raises to refuse.
+    :param query: added to the URL only where it is sent, because urllib3 shows URLs in its logs and errors.
+    :param fresh: takes no connection that was used before.
+    """
+
+    deadline: float = math.inf
+    check_peer: CheckPeer | None = None
+    query: str = ""
+    fresh: bool = False
+    is_connection_new: bool = False
+    is_answered: bool = False
+    has_surplus: bool = False
+
+    def time_left(self) -> float:
+        """Return the seconds left, or raise :class:`TimeoutError`."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(_TOO_LONG)
+        return left
+
+    def can_be_repeated(self, error: BaseException) -> bool:
+        """Tell whether an error means that a connection used before was dead: it brought nothing, and at once."""
+        is_old = not (self.is_connection_new or self.is_answered)
+        return is_old and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+
+
+_exchange: ContextVar[Exchange] = ContextVar("exchange", default=Exchange())  # noqa: B039, it has no limits
+
+
+@contextmanager
+def limited_by(exchange: Exchange) -> Iterator[None]:
+    """Apply an exchange's limits to the request sent inside, and to its response wherever that is read."""
+    token = _exchange.set(exchange)
+    try:
+        yield
+    finally:
+        _exchange.reset(token)
+
+
+@cache
+def with_limits(connection_class: type[Any]) -> type[Any]:
+    """Return a subclass of one of urllib3's connection classes that obeys :func:`limited_by`."""
+    if issubclass(connection_class, _LimitedConnection):
+        return connection_class
+    return type(f"Limited{connection_class.__name__}", (_LimitedConnection, connection_class), {})
+
+
+class _LimitedResponse(http.client.HTTPResponse):
+    """A response that is read within the limits of its exchange."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        exchange = _exchange.get()
+        if isinstance(sock, SSLTransport):  # TLS inside a proxy's TLS: it may read many times for one record
+            sock.socket.recv = partial(_receive, sock.socket, exchange)  # type: ignore[method-assign]
+        self.fp: Any = _CountingReader(_SocketReader(self.fp.detach(), sock, exchange))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        if status == http.client.SWITCHING_PROTOCOLS:
+            raise http.client.HTTPException("the server changed the protocol")
+        # http.client knows 100 alone as what comes before the response.
+        return version, http.client.CONTINUE if 100 < status < 200 else status, reason
+
+    def begin(self) -> None:
+        super().begin()
+        length = self.headers.get("Content-Length")
+        if length is not None and self.length is None and not self.chunked:
+            raise http.client.HTTPException("the Content-Length of the response is no number")
+
+
+class _LimitedConnection(HTTPConnection):
+    """What :func:`with_limits` puts before a connection class of urllib3."""
+
+    response_class = _LimitedResponse
+
+    @property
+    def is_connected(self) -> bool:
+        # A pool replaces a connection that is not.
+        return not _exchange.get().fresh and super().is_connected
+
+    def connect(self) -> None:
+        """Connect in another thread: neither a name server, a proxy nor a handshake keeps a deadline."""
+        exchange = _exchange.get()
+        exchange.is_connection_new = True
+        if exchange.deadline == math.inf:
+            super().connect()
+            return
+        ended: list[BaseException | None] = []
+        connect = super().connect
+
+        def connect_in_time() -> None:
+            try:
+                connect()
+                exchange.time_left()
+                ended.append(None)
+            except BaseException as error:  # noqa: BLE001, raised again in the caller
+                self.close()
+                ended.append(error)
+
+        run_with_time_limit(partial(copy_context().run, connect_in_time), seconds=exchange.time_left())
+        error = ended[0] if ended else TimeoutError(_TOO_LONG)
+        if isinstance(error, TimeoutError):
+            exchange.time_left()  # which of the two time limits was noticed first says nothing
+        if error:
+            raise error
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        try:
+            exchange = _exchange.get()
+            exchange.time_left()
+            if exchange.check_peer is not None:
+                exchange.check_peer(sock.getpeername()[0])
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        super().putrequest(method, url + _exchange.get().query, *args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        _exchange.get().time_left()
+        super().send(data)
+
+
+def _timeout(sock: Any) -> float:
+    timeout: float | None = sock.gettimeout()
+    return math.inf if timeout is None else timeout
+
+
+def _receive(sock: Any, exchange: Exchange, size: int) -> bytes:
+    sock.settimeout(min(exchange.time_left(), _timeout(sock)))
+    return type(sock).recv(sock, size)  # type: ignore[no-any-return]
+
+
+class _SocketReader(io.RawIOBase):
+    """A socket's reader that gives each read no more than the time that is left."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any, exchange: Exchange) -> None:
+        self._raw = raw
+        self._socket = sock
+        self._exchange = exchange
+        self._idle_timeout = _timeout(sock)
+        self._may_have_more = False
+        self._received = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        timeout = min(self._exchange.time_left(), self._idle_timeout)
+        # Setting it hands Python's lock to another thread, asking for it does not.
+        if timeout < math.inf and self._socket.gettimeout() != timeout:
+            self._socket.settimeout(timeout)
+        try:
+            size = self._raw.readinto(buffer)
+        except TimeoutError:
+            if timeout < self._idle_timeout:
+                raise TimeoutError(_TOO_LONG) from None
+            raise
+        self._may_have_more = size == len(buffer)
+        if size:
+            self._received += size
+            self._exchange.is_answered = True
+        return size
+
+    def end(self, consumed: int) -> None:
+        """Let the connection be used again only if nothing came after the response."""
+        if self._may_have_more:
+            with suppress(OSError):
+                self._socket.settimeout(0)
+                self._received += self._raw.readinto(bytearray(1)) or 0
+        if self._received > consumed:
+            self._exchange.has_surplus = True
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
+
+
+class _CountingReader(io.BufferedReader):
+    """Bounds what is read beside the body, which :mod:`http.client` does by lines, and notes what it leaves."""
+
+    def __init__(self, raw: _SocketReader) -> None:
+        super().__init__(raw)
+        self._source = raw
+        self._consumed = 0
+        self._overhead = 0
+        self._after_body = False
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
+        self._consumed += len(line)
+        self._overhead += max(0, len(line) - _CHUNK_SIZE_BYTES) if self._after_body else len(line)
+        self._after_body = False
+        if self._consumed and not line.endswith(b"\n") and len(line) != size:
+            raise http.client.IncompleteRead(line)  # http.client takes this for the end of a head
+        if self._overhead > MAX_OVERHEAD_BYTES:
+            raise http.client.HTTPException(f"more than {MAX_OVERHEAD_BYTES} bytes beside the body")
+        return line
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._of_body(super().read(size))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._of_body(super().read1(size))
+
+    def _of_body(self, data: bytes) -> bytes:
+        self._consumed += len(data)
+        self._after_body = True
+        return data
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.end(self._consumed)
+        super().close()

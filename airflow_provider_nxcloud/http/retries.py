@@ -1,0 +1,126 @@
+"""
+The one retry policy, for API calls and downloads alike.
+
+Retried are temporary errors, up to ``max_attempts`` attempts, after an exponential wait
+with jitter (0.5 to 1.5 s at first, at most 31 s) or what the server's ``Retry-After`` asks for, if that is
+longer. Everything else is raised at once, and the last error is raised as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential,
+    wait_random,
+)
+from tenacity.stop import stop_base
+
+from airflow_provider_nxcloud.exceptions import NxCloudError
+from airflow_provider_nxcloud.http.headers import parse_http_date
+from airflow_provider_nxcloud.text import OncePerCause
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds after which a retry with the same cause is logged at INFO again.
+RETRY_LOG_INTERVAL = 60.0
+#: HTTP statuses below 500 that ask to come again.
+RETRYABLE_STATUSES = frozenset({408, 425, 429})
+#: The longest wait a server may ask for, in seconds; asked for more, the policy gives up at once and leaves the
+#: waiting to Airflow's own retry, which holds no worker.
+MAX_RETRY_AFTER = 300.0
+
+#: The wait before the second attempt is 0.5 to 1.5 s, and doubles up to 31 s.
+BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 1)
+
+
+def call_with_retries(
+    attempt: Callable[[], T],
+    *kinds: type[NxCloudError],
+    max_attempts: int,
+    sleep: Callable[[float], None],
+    max_seconds: float = float("inf"),
+    log_once: OncePerCause | None = None,
+) -> T:
+    """
+    Call a function under the policy.
+
+    :param attempt: what to try.
+    :param kinds: the temporary errors.
+    :param max_attempts: how often to try at most.
+    :param sleep: waits that many seconds; may raise to end the retrying.
+    :param max_seconds: no attempt starts later than this many seconds after the first; default: no limit.
+    :param log_once: chooses which failures are logged at INFO, the others are at DEBUG; default: all are.
+    :return: what the attempt that succeeds returns.
+    :raises NxCloudError: what the last attempt raised.
+    """
+    started = time.monotonic()
+    # The policy is made only once the first attempt has failed, because it takes a while and most succeed.
+    try:
+        return attempt()
+    except kinds as error:
+        first_errors = [error]
+
+    def attempt_again() -> T:
+        if first_errors:
+            raise first_errors.pop()
+        return attempt()
+
+    left = max_seconds - (time.monotonic() - started)
+    stop: stop_base = stop_after_attempt(max_attempts) | _stop_on_long_retry_after()
+    policy = Retrying(
+        stop=stop | stop_before_delay(left),
+        wait=_wait,
+        retry=retry_if_exception_type(kinds),
+        before_sleep=partial(_log_wait, log_once or OncePerCause(0.0)),
+        sleep=sleep,
+        reraise=True,
+    )
+    return policy(attempt_again)
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """
+    Read a ``Retry-After`` header (RFC 9110, 10.2.3).
+
+    :param value: the header, a number of seconds or an HTTP date; None where there is none.
+    :return: seconds to wait, at least 0; None where it cannot be read.
+    """
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*[0-9]+\s*", value):
+        return float(value)
+    at = parse_http_date(value)
+    return None if at is None else max(0.0, at - time.time())
+
+
+def _error(state: RetryCallState) -> NxCloudError:
+    error = state.outcome and state.outcome.exception()
+    return error if isinstance(error, NxCloudError) else NxCloudError()
+
+
+def _wait(state: RetryCallState) -> float:
+    return max(BACKOFF(state), _error(state).retry_after or 0.0)
+
+
+class _stop_on_long_retry_after(stop_base):  # noqa: N801, tenacity's naming
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return (_error(retry_state).retry_after or 0.0) > MAX_RETRY_AFTER
+
+
+def _log_wait(log_once: OncePerCause, state: RetryCallState) -> None:
+    error, wait = _error(state), state.upcoming_sleep
+    level = logging.INFO if log_once.is_due(error.summary) else logging.DEBUG
+    log.log(level, "Attempt %d failed: %s; retrying in %.1f s", state.attempt_number, error, wait)

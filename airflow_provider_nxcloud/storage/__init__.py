@@ -1,0 +1,1 @@
+"""Where media files go: a verified staged file becomes one complete object."""

@@ -1,0 +1,104 @@
+"""What a finished transfer means: records and counts, success or the error that fits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_nxcloud.exceptions import (
+    NxCloudError,
+    NxCloudMediaFailedError,
+    NxCloudMediaLostError,
+    NxCloudMediaRefusedError,
+)
+from airflow_provider_nxcloud.media import MediaItem
+from airflow_provider_nxcloud.text import MAX_NAMED, name_some
+
+#: What an error shows at most: causes, and characters of a cause and of its first place.
+_MAX_CAUSES = 5
+_MAX_SUMMARY = 400
+_MAX_PLACE = 300
+
+
+@dataclass(frozen=True)
+class MediaResult:
+    """What became of one media file: ``stored``, ``skipped``, or ``failed`` with the error."""
+
+    item: MediaItem
+    status: str
+    uri: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    error: NxCloudError | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What XCom has of it."""
+        return {
+            "media_id": self.item.media_id,
+            "status": self.status,
+            "uri": self.uri,
+            "size": self.size,
+            "sha256": self.sha256,
+            "mime_type": self.item.mime_type,
+            "file_name": self.item.file_name,
+            "error": str(self.error) if self.error else None,
+        }
+
+
+def count(results: Iterable[MediaResult]) -> dict[str, int]:
+    """Return how many media files were ``stored``, ``skipped`` and ``failed``, and the ``bytes`` stored now."""
+    counts = Counter({"stored": 0, "skipped": 0, "failed": 0, "bytes": 0})
+    for each in results:
+        counts[each.status] += 1
+        counts["bytes"] += each.size or 0 if each.status == "stored" else 0
+    return dict(counts)
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """What became of a transfer: each media file in order, what ended it early, how many seconds it took."""
+
+    media: Sequence[MediaResult]
+    aborted_by: BaseException | None
+    seconds: float
+
+    def raise_for_failures(self, *, ignore_media_errors: bool, manifest: str | None = None) -> None:
+        """Raise when this is a failure."""
+        if self.aborted_by is not None:
+            raise self.aborted_by
+        failed = {each.item.media_id: each.error for each in self.media if each.error}
+        if not failed or (ignore_media_errors and len(failed) < len(self.media)):
+            return
+        lost = all(isinstance(error, NxCloudMediaRefusedError) for error in failed.values())
+        kind = NxCloudMediaLostError if lost else NxCloudMediaFailedError
+        advice = "Retrying will not help" if lost else "A task retry fetches the missing ones"
+        listed = (
+            f"the manifest {manifest!r} lists all" if manifest else "set manifest to have all of them listed"
+        )
+        causes = "\n".join(_group_by_cause(failed))
+        error = kind(f"{len(failed)} of {len(self.media)} media files failed: {causes}\n{advice}; {listed}")
+        remedies = Counter(each.remedy for each in failed.values() if each.remedy)
+        error.hints = [remedy for remedy, _ in remedies.most_common(_MAX_CAUSES)]
+        raise error
+
+
+def _group_by_cause(failed: Mapping[str, NxCloudError]) -> list[str]:
+    """Return a line for each cause, the most frequent first, with some of its media files."""
+    groups: dict[str, list[str]] = {}
+    for media_id, error in failed.items():
+        groups.setdefault(error.summary, []).append(media_id)
+    largest = sorted(groups.values(), key=len, reverse=True)[:_MAX_CAUSES]
+    lines = [_line(failed[ids[0]], ids, MAX_NAMED // len(largest)) for ids in largest]
+    others = len(failed) - sum(map(len, largest))
+    return lines + [f"other causes ({others} media files)"] * (others > 0)
+
+
+def _line(first: NxCloudError, media_ids: Sequence[str], named: int) -> str:
+    place = first.place
+    if len(media_ids) > 1:
+        names = name_some(media_ids, named)
+        place = f"{len(media_ids)} media files: {names}; the first: {place[:_MAX_PLACE]}"
+    return f"{first.summary[:_MAX_SUMMARY]} ({place})"
