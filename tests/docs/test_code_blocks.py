@@ -16,25 +16,16 @@ import pytest
 from airflow.cli.cli_parser import get_parser
 from airflow.providers.common.compat.sdk import DAG, Connection
 from airflow_processes import DagRunner, files_in
-from pages import ROOT, blocks
+from pages import PRELUDE, ROOT, blocks
 
-from airflow_provider_nxcloud.connection import ConnectionSettings
+from airflow_provider_nxcloud.connection.settings import ConnectionSettings
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
+from airflow_provider_nxcloud.storage.stores import storage_for
 from airflow_provider_nxcloud.webhook import media_from_webhook
 
 #: What the pages write to; the tests put a folder of their own in its place.
 FOLDER = "file:///data/whatsapp"
 STORES = ("s3://", "gs://", "abfs://")
-#: What a fragment may use without importing it.
-PRELUDE = """
-from datetime import datetime, timedelta
-
-from airflow.providers.common.compat.sdk import DAG, task
-
-from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
-from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
-from airflow_provider_nxcloud.sensors.nxcloud import NxCloudMediaSensor
-"""
 FILES = [block for block in blocks("python") if block.note]
 FRAGMENTS = [block for block in blocks("python") if not block.note and "with DAG(" not in block.code]
 DAGS = [block for block in blocks("python") if not block.note and "with DAG(" in block.code]
@@ -66,7 +57,7 @@ def test_fragment_runs(block, sandbox, tmp_path, monkeypatch):
     with DAG("docs", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
         exec(compile(block.code.replace(FOLDER, str(tmp_path / "media")), str(block), "exec"), names)
     for each in dag.tasks:
-        if not getattr(each, "destination", "").startswith(STORES):  # tests/storages stores there
+        if not getattr(each, "destination", "").startswith(STORES):  # tests/integration/storages stores there
             each.execute(context={})
     for name, test in names.items():
         if name.startswith("test_"):
@@ -91,10 +82,19 @@ def test_dags_run_in_airflow(sandbox, tmp_path):
         assert stored == set(re.findall(r'"(\d{10})"', block.code))
 
 
+def check_storage_connection(scheme, value):
+    """See that a connection has the type and the settings that we take for a store."""
+    store = storage_for(scheme)
+    assert value["conn_type"] == (store.conn_type or "wasb")
+    store.check_connection(Connection(conn_id="store", **{**value, "extra": json.dumps(value["extra"])}))
+
+
 @pytest.mark.parametrize("block", blocks("json"), ids=str)
 def test_json_is_what_it_is_shown_for(block, sandbox, tmp_path):
     value = json.loads(block.code)
-    if "conn_type" in value or block.note == "extra":
+    if block.note.startswith("connection: "):
+        check_storage_connection(block.note.split()[1], value)
+    elif "conn_type" in value or block.note == "extra":
         fields = {"conn_type": "nxcloud", "login": "k", "password": "s", "extra": value} | (
             {} if block.note else value
         )
@@ -139,10 +139,16 @@ def test_command_exists(block, line):
         assert command in {"aws", "curl", "grep"}
 
 
-def test_request_that_triggers_a_run_is_what_airflow_takes():
-    body = pytest.importorskip("airflow.api_fastapi.core_api.datamodels.dag_run").TriggerDAGRunPostBody
-    (line,) = [line for _, line in COMMANDS if line.startswith("curl")]
-    arguments = shlex.split(line.replace("$CALLBACK", '{\\"messages\\": []}'))
-    request = body.model_validate(json.loads(arguments[arguments.index("-d") + 1]))
-    assert request.conf == {"messages": []}
-    assert "/api/v2/dags/example_nxcloud_webhook/dagRuns" in line
+@pytest.mark.parametrize(
+    ("path", "module", "model"),
+    [
+        ("/api/v2/dags/example_nxcloud_webhook/dagRuns", "dag_run", "TriggerDAGRunPostBody"),
+        ("/api/v2/assets/events", "assets", "CreateAssetEventsBody"),
+    ],
+)
+def test_request_is_what_airflow_takes(path, module, model):
+    models = pytest.importorskip(f"airflow.api_fastapi.core_api.datamodels.{module}")
+    (line,) = [line for _, line in COMMANDS if line.startswith("curl") and f"$AIRFLOW{path}" in line]
+    arguments = shlex.split(line.replace("$CALLBACK", '{\\"messages\\": []}').replace("$ASSET_ID", "1"))
+    request = getattr(models, model).model_validate(json.loads(arguments[arguments.index("-d") + 1]))
+    assert {"messages": []} in (getattr(request, "conf", None), getattr(request, "extra", {}).get("callback"))

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from pages import PAGES, ROOT, headings, prose
 
+#: Also what is a page of the site without standing in docs/.
+DOCUMENTS = PAGES | {
+    name: (ROOT / name).read_text("utf-8") for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+}
 LINKS = [
     (page, target)
-    for page, text in PAGES.items()
+    for page, text in DOCUMENTS.items()
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(text))
     if not target.startswith("https://")
 ]
@@ -20,7 +24,7 @@ def anchors(page: str) -> set[str]:
     """Return the anchors that GitHub gives a page."""
     return {
         re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-")
-        for heading in headings(PAGES[page])
+        for heading in headings(DOCUMENTS[page])
     }
 
 
@@ -40,7 +44,8 @@ def test_index_leads_to_every_page():
 
 def test_site_has_every_page():
     in_site = set(re.findall(r"\w+\.md", (ROOT / "mkdocs.yml").read_text("utf-8")))
-    assert in_site == {Path(page).name for page in PAGES if page.startswith("docs/")}
+    pages = {Path(page).name for page in PAGES if page.startswith("docs/")}
+    assert in_site == pages | {"index.md", "changelog.md", "contributing.md"}
 
 
 def test_readme_leads_to_the_index():

@@ -12,8 +12,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 from pages import Block, blocks
 
-from airflow_provider_nxcloud.connection import ConnectionSettings
-from airflow_provider_nxcloud.hosts import MediaHosts
+from airflow_provider_nxcloud.connection.settings import ConnectionSettings
+from airflow_provider_nxcloud.http.allowed_hosts import DownloadHostPolicy
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
 from airflow_provider_nxcloud.sensors.nxcloud import NxCloudMediaSensor
 
@@ -22,7 +22,7 @@ QUOTES = [block for block in blocks("text") if block.page == "docs/troubleshooti
 
 
 class Case(NamedTuple):
-    """What to change before the operator fetches a photo: a fault for ever, the connection, the sandbox."""
+    """What to change before the operator fetches a photo: a fault forever, the connection, the sandbox."""
 
     fault: str = ""
     options: Mapping[str, Any] = {}
@@ -32,13 +32,16 @@ class Case(NamedTuple):
 
 
 #: Those with a test of their own.
-OTHERS = {"The download host is inside your own network", "The sensor stays deferred", "The task was killed"}
+OTHERS = {"The download host has a private address", "The sensor stays deferred", "The task was killed"}
 CASES = {
     "The access key is wrong": [Case(connection={"login": "wrong"})],
     "The access secret is wrong": [Case(connection={"password": "wrong-secret"})],
     "The phone number is wrong": [
         Case(arguments={"business_phone": "8613800138001"}),
-        Case(sandbox={"unbound_phones": ["8613800138002"]}, arguments={"business_phone": "8613800138002"}),
+        Case(
+            sandbox={"unbound_phones": ["8613800138002"]},
+            connection={"extra": {"business_phone": "8613800138002"}},
+        ),
         Case(connection={"extra": {"business_phone": None}}),
     ],
     "The clock is wrong": [
@@ -51,14 +54,19 @@ CASES = {
         Case("api.redirect", {"location": "https://login.example.com/"}),
         Case("api.html"),
     ],
-    "NXCloud refuses calls (429)": [
+    "NXCloud limits the rate (429)": [
         Case("api.status", {"status": 429, "retry_after": 1}),
         Case("api.status", {"status": 503, "retry_after": 900}),
     ],
-    "The media is not there yet": [Case("api.code")],
+    "The media file is not there yet": [Case("api.code")],
     "The URL has expired": [Case("download.expired")],
     "The file is gone": [Case("download.status", {"status": 404})],
-    "A web page instead of the media": [Case("download.html"), Case("download.page_as_media")],
+    "A web page instead of the media file": [Case("download.html"), Case("download.page_as_media")],
+    "The hash does not match": [
+        Case("download.corrupt"),
+        Case("download.gzip"),
+        Case("download.headers", {"headers": {"ETag": f'"{"ab" * 16}"'}}),  # last, because it is stored
+    ],
     "The download host is refused": [Case(connection={"extra": {"allowed_media_hosts": ["*.aliyuncs.com"]}})],
     "The file is not what the webhook announced": [
         Case(arguments={"media_ids": [{"media_id": PHOTO, "sha256": "0" * 64}]})
@@ -124,14 +132,14 @@ def quotes_of(heading: str) -> list[Block]:
 
 
 def test_host_inside_the_own_network():
-    settings = ConnectionSettings("nxcloud_default", "https://8.8.8.8", "key", "secret", None)
-    text = error_of(lambda: MediaHosts(settings).check("http://localhost/photo"))
-    (quote,) = quotes_of("The download host is inside your own network")
+    settings = ConnectionSettings("nxcloud_default", "https://8.8.8.8", "key", "secret")
+    text = error_of(lambda: DownloadHostPolicy(settings).check("http://localhost/photo"))
+    (quote,) = quotes_of("The download host has a private address")
     assert is_in(quote, text)
 
 
 def test_sensor_without_a_triggerer():
-    sensor = NxCloudMediaSensor(task_id="wait", media_ids=[PHOTO], deferrable=True)
+    sensor = NxCloudMediaSensor(task_id="wait", media_ids=[PHOTO, "1000000004"], deferrable=True)
     text = error_of(lambda: sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {}))
     (quote,) = quotes_of("The sensor stays deferred")
     assert is_in(quote, text)
