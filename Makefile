@@ -7,11 +7,16 @@ NEWEST := $(lastword $(AIRFLOWS))
 # Airflow 3.0 has no form to show without another provider.
 UI_AIRFLOWS := $(filter-out 3.0.%,$(AIRFLOWS))
 AIRFLOW_VERSION ?= $(NEWEST)
-EXCLUDE_NEWER ?= $(shell awk '$$1 == "$(AIRFLOW_VERSION)" {print $$2}' airflow-versions.txt)
+EXCLUDE_NEWER ?= $(shell awk '{sub(/^preview +/, "")} $$1 == "$(AIRFLOW_VERSION)" {print $$2}' airflow-versions.txt)
 VENV ?= .venv
 EXTRAS ?= s3
 GROUP ?= dev
-TESTS ?= tests/ui
+TESTS ?= tests/integration/ui
+
+# What codespell takes for one word: "a media ID" and the like, a phrase of our list, a word.
+WORDS := .ci/plain-english.txt
+WORD = (?i:\b(?:\w+ media (?:file|ID|URL|type|storage|message)s?|$(shell sed 's/->.*//' $(WORDS) | paste -sd '|'))\b)|[\w'’-]+
+PROSE := docs README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md example_dags scripts benchmarks airflow_provider_nxcloud
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(AIRFLOW_VERSION)
@@ -47,15 +52,18 @@ scale-out: ## Run 5,000 media over two Celery workers (ARGS=--help shows what el
 
 .PHONY: .scale-out
 .scale-out: $(READY)
-	@$(BIN)/python scripts/scale_out $(ARGS)
+	@cd scripts && $(abspath $(BIN))/python -m scale_out $(ARGS)
 
 ##@ Check a change
 
 .PHONY: lint
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types, who imports whom, and the English
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python scripts/structure.py --check
+	@$(BIN)/codespell --dictionary=-,$(WORDS) --regex="$(WORD)" $(PROSE)
 
 .PHONY: test
 test: $(READY) ## Run the tests
@@ -65,14 +73,35 @@ test: $(READY) ## Run the tests
 coverage: $(READY) ## Run the tests, also those against S3, and list the lines and branches that none of them reaches
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 4
-	$(BIN)/coverage run -m pytest -m slow tests/storages
+	$(BIN)/coverage run -m pytest -m slow tests/integration/storages
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+.PHONY: mutation
+mutation: ## Change the code of api, http, storage and transfer bit by bit, and list what no test sees (ONLY='*.http.*')
+	@$(MAKE) --no-print-directory VENV=$(VENV)-mutation GROUP=mutation .mutation
+
+.PHONY: .mutation
+.mutation: $(READY)
+	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
+	$(BIN)/mutmut results | grep -v 'not checked'
+
+.PHONY: fuzz
+fuzz: $(READY) ## Put 100,000 mutated HTTP responses through the operator (ARGS=--help)
+	@$(BIN)/python tests/helpers/response_fuzz.py $(ARGS)
+
+.PHONY: test-connections
+test-connections: ## Run urllib3's own tests over our connection class
+	@$(MAKE) --no-print-directory VENV=$(VENV)-connections GROUP=urllib3 .test-connections
+
+.PHONY: .test-connections
+.test-connections: $(READY)
+	$(BIN)/python tests/helpers/urllib3_suite.py $(VENV)
+
 .PHONY: test-slow
 test-slow: $(READY) ## Run the tests that need real Airflow processes
-	$(BIN)/python -m pytest -m slow -n 2 tests/docs tests/example_dags tests/operators
-	$(BIN)/python -m pytest -m slow tests/test_*.py  # these look at how fast Airflow ends tasks: one at a time
+	$(BIN)/python -m pytest -m slow -n 2 tests/docs tests/functional/example_dags tests/integration/airflow tests/integration/proxies
+	$(BIN)/python -m pytest -m slow tests/functional/get_media tests/integration/scheduler  # how fast Airflow ends tasks: one at a time
 
 .PHONY: test-storages
 test-storages: ## Run the tests against real S3, Azure and GCS servers
@@ -80,13 +109,13 @@ test-storages: ## Run the tests against real S3, Azure and GCS servers
 
 .PHONY: .test-storages
 .test-storages: $(READY)
-	$(BIN)/python -m pytest -m slow tests/storages
+	$(BIN)/python -m pytest -m slow tests/integration/storages
 
 .PHONY: test-ui
 test-ui: $(UI_AIRFLOWS:%=.test-ui-%) ## Run the tests of the connection form in a browser
 
 # What these are told decides what they show; the browser is for the two ends.
-$(patsubst %,.test-ui-%,$(filter-out $(OLDEST) $(NEWEST),$(UI_AIRFLOWS))): TESTS = tests/ui/test_hook_meta.py
+$(patsubst %,.test-ui-%,$(filter-out $(OLDEST) $(NEWEST),$(UI_AIRFLOWS))): TESTS = tests/integration/ui/test_hook_meta.py
 
 .test-ui-%: .chromium
 	@$(MAKE) --no-print-directory VENV=$(VENV)-ui-$* AIRFLOW_VERSION=$* GROUP=ui TESTS=$(TESTS) .test-ui
@@ -115,6 +144,10 @@ matrix-between: $(READY) ## Run a few tests and a DAG with each Airflow and Pyth
 		| $(BIN)/python -c 'import json, sys; print(*(cell["session"] for cell in json.load(sys.stdin)), sep="\n")' \
 		| xargs -d '\n' -P 2 -I {} $(BIN)/nox --session {}
 
+.PHONY: matrix-preview
+matrix-preview: $(READY) ## Run all fast tests with the preview of the next Airflow, which may fail
+	$(BIN)/nox --tags preview
+
 .PHONY: matrix-full
 matrix-full: $(READY) ## Run all fast tests with every supported Airflow and Python
 	$(BIN)/nox --sessions tests lowest
@@ -134,10 +167,23 @@ bench-all: ## Measure the operator beside the other ways to do its job, a quarte
 	$(BIN)/python benchmarks/throughput.py $(BENCH)
 	$(BIN)/python benchmarks/triggers.py
 
+.PHONY: plots
+plots: ## Draw the plots in docs/images from the tables that bench-all and scale-out have written
+	@$(MAKE) --no-print-directory VENV=$(VENV)-bench GROUP=bench .plots
+
+.PHONY: .plots
+.plots: $(READY)
+	$(BIN)/python benchmarks/plots.py
+
 .PHONY: reliability
 reliability: $(READY) ## Fetch 20,000 media through faults and SIGKILLs and compare them; measure memory (10 minutes)
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/memory.py
+
+.PHONY: callbacks
+callbacks: $(READY) ## Post 1,000 callbacks a minute to a real Airflow, and have a run read 30,000 events
+	CALLBACKS=1000 CALLBACK_SECONDS=60 CALLBACK_EVENTS=30000 CALLBACK_MEDIA=10000 \
+		$(BIN)/python -m pytest -m slow --timeout 3600 tests/integration/scheduler/test_callbacks.py
 
 ##@ Release and upkeep
 
@@ -152,14 +198,18 @@ docs: $(VENV)-docs/.ready ## Build the documentation with a reference from the d
 	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet --strict
 	@echo "Open site/index.html"
 
+.PHONY: structure
+structure: $(READY) ## Draw in CONTRIBUTING.md what imports what
+	$(BIN)/python scripts/structure.py
+
 .PHONY: pictures
 pictures: ## Take the pictures of Airflow's interface in docs/images
-	@$(MAKE) --no-print-directory PICTURES=$(CURDIR)/docs/images TESTS=tests/ui/test_pictures.py \
+	@$(MAKE) --no-print-directory PICTURES=$(CURDIR)/docs/images TESTS=tests/integration/ui/test_pictures.py \
 		.test-ui-$(OLDEST) .test-ui-$(NEWEST)
 
 .PHONY: clean
 clean: ## Remove everything these commands made
-	rm -rf $(VENV) $(VENV)-* .coverage* .demo .scale-out dist site .mypy_cache .nox .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* .coverage* .demo .scale-out dist site .mypy_cache .nox .pytest_cache .ruff_cache .hypothesis mutants
 
 $(READY): pyproject.toml Makefile airflow-versions.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %s; name another with: make PYTHON=..." % sys.version.split()[0])'

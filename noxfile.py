@@ -24,13 +24,18 @@ os.environ["PATH"] = os.pathsep.join(
     [os.environ["PATH"], *sorted(str(folder) for folder in PYENV_ROOT.glob("versions/*/bin"))]
 )
 
+LINES = [
+    line for line in Path("airflow-versions.txt").read_text("utf-8").splitlines() if not line.startswith("#")
+]
+
+
+def _airflows(lines: list[str]) -> dict[str, tuple[str, list[str]]]:
+    return {airflow: (day, pythons) for airflow, day, *pythons in map(str.split, lines)}
+
+
 #: Airflow -> the day as of which its dependencies are installed, and its Pythons.
-AIRFLOWS = {
-    airflow: (day, pythons)
-    for line in Path("airflow-versions.txt").read_text("utf-8").splitlines()
-    if not line.startswith("#")
-    for airflow, day, *pythons in [line.split()]
-}
+AIRFLOWS = _airflows([line for line in LINES if not line.startswith("preview ")])
+PREVIEWS = _airflows([line.removeprefix("preview ") for line in LINES if line.startswith("preview ")])
 #: Airflow 3.0 is older than the ``common-compat`` that this package needs.
 COMPAT = "apache-airflow-providers-common-compat=2026-03-20"
 OLDEST, MIDDLE, NEWEST = (list(AIRFLOWS)[position] for position in (0, len(AIRFLOWS) // 2, -1))
@@ -40,7 +45,7 @@ ENDS = {
     (AIRFLOWS[MIDDLE][1][-2], MIDDLE),
     (AIRFLOWS[NEWEST][1][-1], NEWEST),
 }
-SMOKE_TESTS = ("tests/test_get_provider_info.py", "tests/example_dags")
+SMOKE_TESTS = ("tests/unit/test_get_provider_info.py", "tests/functional/example_dags")
 CELLS = [(python, airflow) for airflow, (_, pythons) in AIRFLOWS.items() for python in pythons]
 
 
@@ -51,7 +56,7 @@ def _cells(tag: str, *, ends: bool) -> list:
 
 
 def _install(session: nox.Session, airflow: str, *requirements: str) -> None:
-    day, _ = AIRFLOWS[airflow]
+    day, _ = {**AIRFLOWS, **PREVIEWS}[airflow]
     newest = (
         "--exclude-newer",
         day,
@@ -63,9 +68,26 @@ def _install(session: nox.Session, airflow: str, *requirements: str) -> None:
 @nox.session
 @nox.parametrize("python,airflow", _cells("ends", ends=True))
 def tests(session: nox.Session, airflow: str) -> None:
-    """Run all fast tests."""
+    """Run all fast tests, and see in DAG runs that nothing from outside is rendered."""
     _install(session, airflow, "--editable", ".[s3,openlineage]", "--group", "test")
     session.run("python", "-m", "pytest", "-n", "3", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", "-m", "slow", "tests/integration/airflow/test_foreign_data_in_airflow.py"
+    )
+
+
+@nox.session(tags=["preview"])
+@nox.parametrize(
+    "python,airflow",
+    [
+        nox.param(python, airflow, id=f"{airflow}-py{python}")
+        for airflow, (_, pythons) in PREVIEWS.items()
+        for python in pythons
+    ],
+)
+def preview(session: nox.Session, airflow: str) -> None:
+    """Run all fast tests with an Airflow that is not released yet."""
+    tests(session, airflow)
 
 
 @nox.session

@@ -23,7 +23,7 @@ class Job:
     :param media_ids: what to fetch.
     :param workers: how many at once.
     :param destination: a folder, or for the contenders that write to S3 a URL without a connection.
-    :param sha256: of the content of every media.
+    :param sha256: of the content of every media file.
     :param s3_endpoint: where S3 is, empty where it is not needed.
     :param source: for copies from disk: the folder of files to copy.
     """

@@ -29,7 +29,7 @@ class Measurement:
     What one run took.
 
     :param rate: media per second.
-    :param cpu_ms: CPU time per media, of the process and those that it started, in milliseconds.
+    :param cpu_ms: CPU time per media file, of the process and those that it started, in milliseconds.
     :param growth_mb: how far the process's memory rose over what it had before, in MB (Linux only, else 0).
     :param server_share: how much of one core the server used meanwhile, 0 to 1.
     """
@@ -96,7 +96,7 @@ def main() -> None:
     contender.fetch(job.warm_up())
     gc.collect()
     if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
     resident = memory("VmRSS")
     cpu, started = cpu_seconds(), time.perf_counter()
     contender.fetch(job)

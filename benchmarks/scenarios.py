@@ -14,13 +14,16 @@ TITLES = {
     "requests_loop": "`requests` one by one",
     "http_to_s3": "`HttpToS3Operator` per file, without Airflow's part",
     "mapped_tasks": "one mapped task per ID, `dag.test()`",
+    "boto3_pool": "`requests` and boto3's `put_object` in a thread pool",
+    "rclone_copyurl": "`rclone copyurl`",
     "aws_s3_cp": "`aws s3 cp --recursive` from disk",
     "s5cmd_cp": "`s5cmd cp` from disk",
 }
 OURS = "operator_all_checks"
-#: Looks for no older object first, as copying programs do not either.
+#: AvailabilityPoller for no older object first, as copying programs do not either.
 OVERWRITE = "operator_overwrite"
 PARALLEL = (OURS, "curl_parallel", "aiohttp_script", "requests_pool")
+TO_S3 = ("boto3_pool", "rclone_copyurl", "aws_s3_cp", "s5cmd_cp")
 #: The most IDs that contenders get which work one after the other: their rate does not depend on it.
 MOST_IDS = {"requests_loop": 20, "http_to_s3": 20, "mapped_tasks": 10}
 
@@ -80,14 +83,14 @@ SCENARIOS = {
     ),
     "s3": Scenario(
         "500 media of 64 KB to S3 (rclone), 16 workers",
-        (OURS, OVERWRITE, "aws_s3_cp", "s5cmd_cp", "http_to_s3"),
+        (OURS, OVERWRITE, *TO_S3, "http_to_s3"),
         count=500,
         workers=16,
         to_s3=True,
     ),
     "s3-large": Scenario(
         "16 media of 16 MB to S3 (rclone), 16 workers",
-        (OURS, OVERWRITE, "aws_s3_cp", "s5cmd_cp"),
+        (OURS, OVERWRITE, *TO_S3),
         count=16,
         size=16_000_000,
         workers=16,

@@ -30,7 +30,7 @@ _PIECE = 256 * 1024
 
 @cache
 def content_of(size: int) -> bytes:
-    """Return the content of every media of that size."""
+    """Return the content of every media file of that size."""
     return random.Random(size).randbytes(size)
 
 
@@ -150,7 +150,7 @@ class Link:
 
 
 def url_signature(media_id: str) -> str:
-    """Return the signature of a media's URL."""
+    """Return the signature of a media file's URL."""
     return hmac.digest(URL_KEY, media_id.encode(), "sha1").hex()
 
 

@@ -78,7 +78,7 @@ def wait_for(port: int) -> None:
 
 
 def free_port(wanted: int) -> int:
-    """Return the wanted port, or a free one where that is 0 or cannot be had."""
+    """Return the wanted port, or a free one where that is 0 or in use."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", wanted))

@@ -46,7 +46,7 @@ NxCloudGetMediaOperator(
 
 
 def content_of(number: int) -> bytes:
-    """Return the content of one media: mostly small, some of hundreds of KB, a few of MBs."""
+    """Return the content of one media file: mostly small, some of hundreds of KB, a few of MBs."""
     chance = random.Random(number)
     size = chance.choices([1_000, 20_000, 200_000, 2_000_000], weights=[50, 40, 9.5, 0.5])[0]
     return chance.randbytes(chance.randint(size // 2, size))
@@ -112,7 +112,7 @@ def soak(options: argparse.Namespace, folder: Path) -> None:
     )
     calls, downloads = stats["calls"] - options.media, stats["downloads"] - options.media
     print(
-        f"{calls} API calls and {downloads} downloads more than one a media: faults, and asking again after kills"
+        f"{calls} API calls and {downloads} downloads more than media files: faults, and retries after kills"
     )
 
 
@@ -138,7 +138,7 @@ def run_until_done(options: argparse.Namespace, out: Path, environment: dict[str
 
 
 def digest(what: Path | int) -> str:
-    """Return the SHA-256 of a file, or of the content a media should have."""
+    """Return the SHA-256 of a file, or of the content a media file should have."""
     return hashlib.sha256(what.read_bytes() if isinstance(what, Path) else content_of(what)).hexdigest()
 
 

@@ -132,7 +132,7 @@ def report_calls(answer: str, options: argparse.Namespace) -> None:
     calls = Counter(json.loads(answer))
     asked = [calls[f"media{number}"] for number in range(min(options.media, options.triggers))]
     print(
-        f"calls: {sum(asked)} in about {options.seconds:.0f} s; each media was asked for {min(asked)} to "
+        f"calls: {sum(asked)} in about {options.seconds:.0f} s; each media file was asked for {min(asked)} to "
         f"{max(asked)} times"
     )
 

@@ -13,10 +13,10 @@ BIN = Path(sys.executable).parent
 CHECK = """
 import airflow.version
 from airflow.providers_manager import ProvidersManager
+from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 from airflow_provider_nxcloud import __version__
-manager = ProvidersManager()
-assert manager.providers["airflow-provider-nxcloud"].version == __version__
-assert manager.hooks["nxcloud"].hook_name == "NXCloud"
+assert ProvidersManager().providers["airflow-provider-nxcloud"].version == __version__
+assert ProvidersManagerTaskRuntime().hooks["nxcloud"].hook_name == "NXCloud"
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
 assert len(NxCloudSandbox().media) >= 10

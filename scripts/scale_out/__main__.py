@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import scenarios
-from cluster import Cluster
-from processes import Processes
-from servers import check_installed
 
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
-
-#: Ctrl-C, a polite end, and a terminal that is closed.
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from processes import Processes, ignore_interrupts, interrupt_once
+from scale_out import scenarios
+from scale_out.cluster import Cluster
+from scale_out.servers import check_installed
 
 
 def main() -> None:
     """Start, show, tear down."""
     options = parse_arguments()
     check_installed()
-    for number in ENDS:
-        signal.signal(number, interrupt)
+    interrupt_once()
     folder = Path(tempfile.mkdtemp(prefix="nxcloud-scale-out-"))
     folder.chmod(0o755)  # PostgreSQL's user goes through it
     processes = Processes(folder)
@@ -37,7 +32,7 @@ def main() -> None:
                 show(options, processes, sandbox)
             failed = False
         finally:
-            ignore_signals()
+            ignore_interrupts()
     except KeyboardInterrupt:
         failed = False
         raise SystemExit("Interrupted.") from None
@@ -102,18 +97,6 @@ def seconds(text: str) -> float:
     if not 0 <= float(text) <= 60:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 60")
     return float(text)
-
-
-def interrupt(*_: object) -> None:
-    """End the run once; what comes later must not interrupt the tearing down."""
-    ignore_signals()
-    raise KeyboardInterrupt
-
-
-def ignore_signals() -> None:
-    """Go on whatever comes."""
-    for number in ENDS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from processes import Processes, free_port, run
-from servers import Servers
-
+from airflow_components import LOOPBACK, component_commands, is_healthy, worker_command
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
+from processes import Processes, free_port, run
+from scale_out.servers import Servers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 POOL = "nxcloud"
@@ -26,12 +26,6 @@ RECOVERY = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "120",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
     "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "21600",
-}
-COMPONENTS = {
-    "api-server": ["api-server"],
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-    "dag-processor": ["dag-processor"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 
 
@@ -48,32 +42,32 @@ class Cluster:
         self.processes = processes
         self.servers = Servers(processes, _inherited())
         self.concurrency = concurrency
-        self._api = f"http://127.0.0.1:{free_port()}"
+        port = free_port()
+        self._api = f"http://{LOOPBACK}:{port}"
+        self._commands = component_commands(port)
         self._env = self._environment(sandbox)
 
     def start(self) -> None:
         """Start everything but the workers."""
         self.servers.start()
         run([self._airflow, "db", "migrate"], self._env)
-        for name, arguments in COMPONENTS.items():
-            self.processes.start(name, [self._airflow, *arguments], self._env)
-        self.processes.wait_until(self._is_healthy, "Airflow is healthy", 180)
+        for name in self._commands:
+            self.restart(name)
+        self.processes.wait_until(lambda: is_healthy(self._api), "Airflow is healthy", 180)
 
     def start_worker(self, name: str) -> None:
         """Start a worker with a home of its own and wait until it takes tasks."""
         home = self._home(name)
-        ports = {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port())}
-        env = {**self._env, **ports, "AIRFLOW_HOME": str(home)}
-        command = [self._airflow, "celery", "worker", "--celery-hostname", f"{name}@%h"]
-        self.processes.start(name, command, env)
+        env = {**self._env, "AIRFLOW_HOME": str(home)}
+        self.processes.start(name, [self._airflow, *worker_command(name)], env)
         log = self.processes.log(name)
         self.processes.wait_until(
             lambda: " ready." in log.read_text(errors="replace"), f"{name} is ready", 180
         )
 
     def restart(self, component: str) -> None:
-        """Start a component again that was killed."""
-        self.processes.start(component, [self._airflow, *COMPONENTS[component]], self._env)
+        """Start a component, again if it was killed."""
+        self.processes.start(component, [self._airflow, *self._commands[component]], self._env)
 
     def set_pool(self, slots: int) -> None:
         """Make the pool, or give it that many slots."""
@@ -139,15 +133,6 @@ class Cluster:
         home.mkdir(parents=True, exist_ok=True)
         return home
 
-    def _is_healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self._api}/api/v2/monitor/health") as answer:
-                health = json.load(answer)
-        except OSError:
-            return False
-        parts = ("scheduler", "dag_processor", "triggerer")
-        return all(health[part]["status"] == "healthy" for part in parts)
-
     def _environment(self, sandbox: NxCloudSandbox) -> dict[str, str]:
         ports = self.servers.ports
         database = f"postgres@127.0.0.1:{ports['postgresql']}/airflow"
@@ -177,8 +162,6 @@ class Cluster:
             "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{ports['redis']}/0",
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{database}",
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(self.concurrency),
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": self._api.rpartition(":")[2],
             "AIRFLOW__API__BASE_URL": self._api,
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),

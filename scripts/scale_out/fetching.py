@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import Cluster
-from processes import cpu_seconds
-from servers import BUCKET
-
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
+from processes import cpu_seconds
+from scale_out.cluster import Cluster
+from scale_out.servers import BUCKET
 
 DAG_ID = "example_nxcloud_scale_out"
 _PHOTO = "1000000001"
@@ -114,7 +113,7 @@ class Fetch:
         checks = {
             f"not stored or not equal to what was served: {sorted(wrong)[:5]} ({len(wrong)})": not wrong,
             "there are objects that nobody asked for": found <= set(self.media_ids),
-            f"the manifest has {len(records)} records, not one of each media in order": in_order,
+            f"the manifest has {len(records)} records, not one of each media file in order": in_order,
             "the manifest has wrong records": all(map(self._is_right_record, records)),
         }
         return [text for text, holds in checks.items() if not holds]

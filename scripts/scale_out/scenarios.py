@@ -7,12 +7,12 @@ from collections import Counter
 from contextlib import suppress
 
 import psutil
-from cluster import Cluster
-from fetching import Fetch, add_media
-from pressure import Pressure
-from processes import kill, memory_bytes
 
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
+from processes import kill, memory_bytes
+from scale_out.cluster import Cluster
+from scale_out.fetching import Fetch, add_media
+from scale_out.pressure import Pressure
 
 SENSORS = "scale_out_sensors"
 #: What Airflow calls the process of a task.

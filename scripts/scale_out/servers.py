@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import psycopg2
 import redis
+
 from processes import Processes, free_port, run
 
 BUCKET = "media"

@@ -1,4 +1,4 @@
-"""As many deferred sensors as asked for, one media each."""
+"""As many deferred sensors as asked for, one media file each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with DAG(
 
     @task
     def media_ids(params=None):
-        """Give each sensor one media."""
+        """Give each sensor one media file."""
         return [[media_id] for media_id in params["media_ids"]]
 
     NxCloudMediaSensor.partial(

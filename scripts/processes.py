@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +20,8 @@ import psutil
 GRACE = 15.0
 #: Other work may share the machine; whoever waits, waits for an event and gives up only after this, in seconds.
 PATIENCE = 900.0
+#: Ctrl-C, a polite end, and a terminal that is closed.
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -33,7 +36,8 @@ class Processes:
         self.folder = folder
         self.running: dict[str, psutil.Popen] = {}
         # Whatever loses its parent becomes a child of this process, so that nothing can get away.
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
     def start(
         self, name: str, command: list[str], env: Mapping[str, str], user: str | None = None
@@ -99,6 +103,23 @@ def send(process: psutil.Process, number: signal.Signals) -> None:
 def kill(process: psutil.Process) -> None:
     """Send SIGKILL."""
     send(process, signal.SIGKILL)
+
+
+def interrupt_once() -> None:
+    """Let the first signal that ends a script raise KeyboardInterrupt; no second one stops the tearing down."""
+
+    def interrupt(*_: object) -> None:
+        ignore_interrupts()
+        raise KeyboardInterrupt
+
+    for number in _ENDS:
+        signal.signal(number, interrupt)
+
+
+def ignore_interrupts() -> None:
+    """Ignore the signals that would end the script."""
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
