@@ -20,7 +20,7 @@ TITLES = {
     "s5cmd_cp": "`s5cmd cp` from disk",
 }
 OURS = "operator_all_checks"
-#: AvailabilityPoller for no older object first, as copying programs do not either.
+#: Looks for no older object first, as copying programs do not either.
 OVERWRITE = "operator_overwrite"
 PARALLEL = (OURS, "curl_parallel", "aiohttp_script", "requests_pool")
 TO_S3 = ("boto3_pool", "rclone_copyurl", "aws_s3_cp", "s5cmd_cp")
