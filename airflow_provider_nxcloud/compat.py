@@ -42,8 +42,9 @@ def same_sensor_outcome(
     """
     Let a sensor end alike in every mode and every Airflow, whatever its base class makes of an error.
 
-    Airflow's ``soft_fail`` skips on errors that end a task for good too, and its ``never_fail`` differs between
-    modes and versions. Here the first skips on a timeout only, the second on anything else.
+    A timeout ends with ``timeout_error``'s text. Airflow's ``soft_fail`` skips on errors that end a task for good
+    too, and its ``never_fail`` differs between modes and versions. Here the first skips on a timeout only, the
+    second on anything else.
     """
     try:
         yield

@@ -28,6 +28,7 @@ in the same way. The codes are those of NXCloud's page "WhatsApp API getMedia".
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.providers.common.compat.sdk import (
@@ -69,8 +70,6 @@ class NxCloudError(AirflowException):
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
-        #: What to do about it, each a line of the task's log.
-        self.hints = [remedy] if remedy else []
         self.place = place
         self.code = code
         self.media_id = media_id
@@ -80,6 +79,12 @@ class NxCloudError(AirflowException):
     def summary(self) -> str:
         """Cause and remedy: the text without the place."""
         return "; ".join(filter(None, (self.cause, self.remedy)))
+
+    @property
+    def log_lines(self) -> list[str]:
+        """The text in lines that are short enough for the screen of Airflow's UI."""
+        parts = (("Cause", self.cause), ("Hint", self.remedy), ("Where", self.place))
+        return [f"{name}: {text}" for name, text in parts if text]
 
     def concerning(self, media_id: str) -> Self:
         """Name the media file concerned, unless the error names one already."""
@@ -152,6 +157,14 @@ class NxCloudCancelledError(NxCloudError):
 class NxCloudMediaFailedError(NxCloudError):
     """Some media files were not stored; a retry of the task may store them."""
 
+    #: An error for each cause, which names its media files.
+    causes: Sequence[NxCloudError] = ()
+
+    @property
+    def log_lines(self) -> list[str]:
+        """Those of each cause."""
+        return [line for cause in self.causes for line in cause.log_lines]
+
 
 class NxCloudMediaLostError(NxCloudMediaFailedError, AirflowFailException):
     """Some media files were not stored and never can be; retrying will not help."""
@@ -175,8 +188,8 @@ class ConciseTraceback:
         """Cut the frames below and the chain off; they are in the log at level DEBUG."""
         if isinstance(error, NxCloudError):
             log.debug("The traceback of the error below", exc_info=error)
-            for hint in error.hints:  # Airflow's UI shows no more than 80 characters of the error itself
-                log.error("Hint: %s", hint)
+            for line in error.log_lines:  # Airflow's UI shows no more than 80 characters of the error itself
+                log.error("%s", line)
             raise error.with_traceback(None) from None
 
 

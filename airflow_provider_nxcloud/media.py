@@ -12,7 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
-from airflow_provider_nxcloud.text import TEMPLATE_MARKER, parse_phone, parse_sha256, printable, warn_of
+from airflow_provider_nxcloud.text import (
+    TEMPLATE_MARKER,
+    name_some,
+    parse_phone,
+    parse_sha256,
+    printable,
+    warn_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +35,8 @@ MAX_MEDIA_ID_LENGTH = 256
 #: What a media ID given as bare text consists of; anything else in it says that the text is something else.
 _ID_TEXT = re.compile(r"[^\s,;\"'`()\[\]{}<>|*\\\u3001\uff0c\uff1b]+")
 #: What templates and other languages write for nothing.
+_AS_SENT = "give media IDs as NXCloud's webhook sent them"
+_QUOTES = "put it into quotes; native rendering makes numbers of digits, but not in a list given as text"
 _NOTHING = frozenset({"", "none", "null", "nan", "undefined", "true", "false"})
 #: The keys of a mapping that its record has too.
 _RECORD_KEYS = frozenset({"media_id", "sha256", "mime_type", "file_name"})
@@ -107,9 +116,7 @@ def parse_media_ids(value: object) -> list[MediaItem]:
     if isinstance(value, str):
         value = _parse_text(value.strip())
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
-        raise NxCloudInputError(
-            f"media_ids must be a list of media IDs or mappings, or text holding one, not {_kind(value)}"
-        )
+        raise _no_text("media_ids must be a list of media IDs or mappings, or text holding one", value)
     items: dict[str, MediaItem] = {}
     problems: list[str] = []
     for position, entry in enumerate(value):
@@ -139,8 +146,8 @@ def parse_literal(text: str) -> Any:
 def _parse_text(text: str) -> object:
     if text.lower() in _NOTHING:
         raise NxCloudInputError(
-            f"media_ids is {repr(text) if text else 'empty'}: the template or task it comes from gave nothing; "
-            "give an empty list when there is nothing to fetch"
+            f"media_ids is {repr(text) if text else 'empty'}: the template or task it comes from gave nothing",
+            remedy="give an empty list when there is nothing to fetch",
         )
     parsed = parse_literal(text)
     if not isinstance(parsed, str):
@@ -151,8 +158,8 @@ def _parse_text(text: str) -> object:
     media_id = text[1:-1] if text[0] in "\"'" and text[0] == text[-1] else text
     if not _ID_TEXT.fullmatch(media_id):
         raise NxCloudInputError(
-            f"media_ids is text that is no media ID, no JSON and no Python literal: {text[:100]!r}; give a list "
-            'of media IDs, or text that holds one, such as \'["1", "2"]\''
+            f"media_ids is text that is no media ID, no JSON and no Python literal: {text[:100]!r}",
+            remedy='give a list of media IDs, or text that holds one, such as \'["1", "2"]\'',
         )
     return [media_id]
 
@@ -161,9 +168,12 @@ def _parse_entry(entry: object, where: str, problems: list[str]) -> MediaItem:
     if isinstance(entry, str):
         return MediaItem(check_media_id(entry, where))
     if not isinstance(entry, Mapping):
-        raise NxCloudInputError(f"{where} must be a media ID (text) or a mapping, not {_kind(entry)}")
+        raise _no_text(f"{where} must be a media ID (text) or a mapping", entry)
     if "media_id" not in entry:
-        raise NxCloudInputError(f"{where} has no 'media_id'")
+        keys = f"its keys are {name_some([str(key) for key in entry])}" if entry else "it is empty"
+        raise NxCloudInputError(
+            f"{where} has no 'media_id'", remedy="give the media ID under that key", place=keys
+        )
 
     def detail(key: str, parse: Callable[[Any], Any]) -> Any:
         value = entry.get(key)
@@ -204,7 +214,7 @@ def check_media_id(media_id: object, where: str) -> str:
     :raises NxCloudInputError: when it is not text, empty, too long, or has characters no ID has.
     """
     if not isinstance(media_id, str):
-        raise NxCloudInputError(f"{where} must be a media ID given as text, not {_kind(media_id)}")
+        raise _no_text(f"{where} must be a media ID given as text", media_id)
     if not media_id.strip():
         problem = "is empty"
     elif len(media_id) > MAX_MEDIA_ID_LENGTH:
@@ -219,7 +229,7 @@ def check_media_id(media_id: object, where: str) -> str:
         problem = f"is a template or a list, not one media ID: {media_id!r}"
     else:
         return media_id
-    raise NxCloudInputError(f"{where} {problem}; give the media ID as NXCloud's webhook sent it")
+    raise NxCloudInputError(f"{where} {problem}", remedy=_AS_SENT)
 
 
 def _kind_of(character: str) -> str:
@@ -249,8 +259,11 @@ def _complete(known: Mapping[str, Any] | None, other: Mapping[str, Any] | None) 
     return {**other, **{key: value for key, value in known.items() if value is not None}}
 
 
-def _kind(value: object) -> str:
+def _no_text(rule: str, value: object) -> NxCloudInputError:
     # A number is refused rather than turned into text: it may have lost leading zeros on the way.
-    if type(value) is int:
-        return "int; native rendering makes numbers of digits, but not in a list that is given as text"
+    remedy = _QUOTES if type(value) is int else _AS_SENT
+    return NxCloudInputError(f"{rule}, not {_kind(value)}", remedy=remedy)
+
+
+def _kind(value: object) -> str:
     return "None" if value is None else type(value).__name__

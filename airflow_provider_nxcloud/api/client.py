@@ -235,6 +235,7 @@ class NxCloudClient:
             raise call.error(
                 NxCloudUnavailableError,
                 f"NXCloud cannot be reached: {error}",
-                f"check network, proxies and host of the connection, {origin(settings.base_url)}",
+                error.remedy
+                or f"check network, proxies and host of the connection, {origin(settings.base_url)}",
             ) from None
         return parse_response(response, call, secrets=(headers["sign"], settings.access_secret))

@@ -27,7 +27,6 @@ USER_AGENT = f"airflow-provider-nxcloud/{__version__}"
 #: What may stand in a query; a percent sign belongs to what is encoded already.
 _QUERY_SAFE = "!$%&'()*+,/:;=?@[]~"
 _MAX_CAUSE = 150
-_ASKS_FOR_CREDENTIALS = "the proxy {} asks for credentials (HTTP 407)"
 #: The parser's errors whose text is the server's bytes.
 _WORDS: dict[type[BaseException], str] = {
     http.client.BadStatusLine: "the response does not begin with HTTP's status line",
@@ -37,7 +36,15 @@ _WORDS: dict[type[BaseException], str] = {
 
 
 class TransportError(Exception):
-    """There is no response, or not all of one; the text is the cause, without a query or credentials."""
+    """
+    There is no response, or not all of one; the text is the cause, without a query or credentials.
+
+    :param remedy: what to do, where it is known better than by who sent the request.
+    """
+
+    def __init__(self, cause: str, *, remedy: str = "") -> None:
+        super().__init__(cause)
+        self.remedy = remedy
 
 
 class Response:
@@ -160,7 +167,7 @@ class Transport:
                 raw = self._exchange(exchange, route, method, target, headers(), body)
             if raw.status == 407 and proxy:
                 raw.close()
-                raise TransportError(_ASKS_FOR_CREDENTIALS.format(proxy))
+                raise _proxy_asks_for_credentials(proxy)
         except (NxCloudError, TransportError):
             raise  # the former of check_peer
         # What a library raises at odd bytes must not end the whole task.
@@ -241,10 +248,17 @@ def _encoded(query: str) -> str:
 def _transport_error(error: Exception, proxy: str | None) -> TransportError:
     cause = _describe(_innermost(error))
     if proxy and cause.startswith("Tunnel connection failed: 407"):
-        cause = _ASKS_FOR_CREDENTIALS.format(proxy)
-    elif proxy and isinstance(error, ProxyError):
+        return _proxy_asks_for_credentials(proxy)
+    if proxy and isinstance(error, ProxyError):
         cause = f"{cause} (proxy {proxy})"
     return TransportError(cause)
+
+
+def _proxy_asks_for_credentials(proxy: str) -> TransportError:
+    return TransportError(
+        f"the proxy {proxy} asks for credentials (HTTP 407)",
+        remedy="put them into the proxy's URL: http://user:password@host:port",
+    )
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CHECK_THREADS = 16
 _TICK = 1.0
+_TIMEOUT_HINT = "Hint: increase timeout; a media ID that is wrong or older than seven days never comes"
 
 
 class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
@@ -83,7 +84,7 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
                 return found.xcom_value
             left = self.timeout - (time.monotonic() - started)
             if left <= 0:
-                raise self._timeout_error()
+                raise AirflowSensorTimeout
             self._defer(left)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -124,7 +125,7 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
                 self._check()
             except NxCloudError as error:
                 self.log.warning("Cannot check what is missing: %s", error)
-            raise self._timeout_error()
+            raise AirflowSensorTimeout
 
     def _items(self) -> list[MediaItem]:
         from airflow_provider_nxcloud.media import parse_media_ids
@@ -159,8 +160,11 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
         return f"{total - len(missing)} of {total} media files available{names}"
 
     def _timeout_error(self) -> AirflowException:
-        kind = AirflowSkipException if self.soft_fail else AirflowSensorTimeout
-        return kind(f"Sensor has timed out after {self.timeout:.0f} seconds; {self._progress()}")
+        text = f"Sensor has timed out after {self.timeout:.0f} seconds; {self._progress()}"
+        if self.soft_fail:
+            return AirflowSkipException(text)
+        self.log.error(_TIMEOUT_HINT)
+        return AirflowSensorTimeout(text)
 
     def _defer(self, timeout: float) -> None:
         from airflow_provider_nxcloud.text import format_duration

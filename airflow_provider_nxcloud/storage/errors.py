@@ -90,6 +90,8 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     (_FAIL, "AccessDenied|AuthorizationPermission", _RIGHTS),
     # Without a code of the store's, something on the way can have answered.
     (_RETRY, "Forbidden", _RIGHTS),
+    (_RETRY, "^PermissionError: Permission denied", "let the user of Airflow's workers write there"),
+    (_RETRY, "No space left|quota exceeded", "free space there"),
     (
         _FAIL,
         "Function not implemented|Operation not supported|Operation not permitted",

@@ -123,7 +123,7 @@ class Downloader:
             return self._transport.send("GET", url, lambda: headers, until=until, check_peer=check_peer)
         except TransportError as error:
             raise NxCloudDownloadError(
-                f"the download failed: {error}", remedy=TEMPORARY, place=origin(url)
+                f"the download failed: {error}", remedy=error.remedy or TEMPORARY, place=origin(url)
             ) from None
 
 

@@ -18,7 +18,7 @@ from airflow_provider_nxcloud.text import MAX_NAMED, name_some
 
 #: What an error shows at most: causes, and characters of a cause and of its first place.
 _MAX_CAUSES = 5
-_MAX_SUMMARY = 400
+_MAX_CAUSE = 300
 _MAX_PLACE = 300
 
 
@@ -78,27 +78,27 @@ class TransferResult:
         listed = (
             f"the manifest {manifest!r} lists all" if manifest else "set manifest to have all of them listed"
         )
-        causes = "\n".join(_group_by_cause(failed))
-        error = kind(f"{len(failed)} of {len(self.media)} media files failed: {causes}\n{advice}; {listed}")
-        remedies = Counter(each.remedy for each in failed.values() if each.remedy)
-        error.hints = [remedy for remedy, _ in remedies.most_common(_MAX_CAUSES)]
+        causes = _group_by_cause(failed)
+        counts = f"{len(failed)} of {len(self.media)} media files failed: " if len(self.media) > 1 else ""
+        error = kind(f"{counts}{chr(10).join(map(str, causes))}\n{advice}; {listed}")
+        error.causes = causes
         raise error
 
 
-def _group_by_cause(failed: Mapping[str, NxCloudError]) -> list[str]:
-    """Return a line for each cause, the most frequent first, with some of its media files."""
+def _group_by_cause(failed: Mapping[str, NxCloudError]) -> list[NxCloudError]:
+    """Return an error for each cause, the most frequent first, that names some of its media files."""
     groups: dict[str, list[str]] = {}
     for media_id, error in failed.items():
         groups.setdefault(error.summary, []).append(media_id)
     largest = sorted(groups.values(), key=len, reverse=True)[:_MAX_CAUSES]
-    lines = [_line(failed[ids[0]], ids, MAX_NAMED // len(largest)) for ids in largest]
+    causes = [_group(failed[ids[0]], ids, MAX_NAMED // len(largest)) for ids in largest]
     others = len(failed) - sum(map(len, largest))
-    return lines + [f"other causes ({others} media files)"] * (others > 0)
+    return causes + [NxCloudError("other causes", place=f"{others} media files")] * (others > 0)
 
 
-def _line(first: NxCloudError, media_ids: Sequence[str], named: int) -> str:
+def _group(first: NxCloudError, media_ids: Sequence[str], named: int) -> NxCloudError:
     place = first.place
     if len(media_ids) > 1:
         names = name_some(media_ids, named)
         place = f"{len(media_ids)} media files: {names}; the first: {place[:_MAX_PLACE]}"
-    return f"{first.summary[:_MAX_SUMMARY]} ({place})"
+    return NxCloudError(first.cause[:_MAX_CAUSE], remedy=first.remedy, place=place)

@@ -157,7 +157,7 @@ class Transfer:
         except OSError as error:
             raise NxCloudStorageError(
                 f"cannot write to the staging folder: {error.strerror or error}",
-                remedy="free space there, or set TMPDIR to another folder",
+                remedy="free space there; TMPDIR moves it, unless the destination is local",
                 place=f"folder {str(self._storage.staging)!r}, media file {item.media_id!r}",
             ) from error
 

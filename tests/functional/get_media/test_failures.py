@@ -55,15 +55,24 @@ def test_one_bad_media_of_many_does_not_stop_the_others(sandbox, fetch, destinat
     assert statuses(manifest) == {PHOTO: "stored", VOICE: "failed", SONG: "stored", "no-such": "failed"}
 
 
-def test_what_to_do_is_a_short_line_of_its_own(fetch, connect, caplog):
+def test_cause_remedy_and_place_are_a_line_each(fetch, connect, caplog):
     connect(password="wrong")
 
     with pytest.raises(NxCloudCredentialsError):
         fetch([PHOTO])
 
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-        "Hint: check login (access key) and password (access secret) of the connection"
+        "Cause: NXCloud 1003, invalid signature",
+        "Hint: check login (access key) and password (access secret) of the connection",
+        f"Where: NXCloud says 'invalid signature'; getMedia of media file '{PHOTO}' for business_phone "
+        "8613800138000 (extra of the connection), connection 'nxcloud_default'",
     ]
+
+
+def test_error_of_the_only_media_file_begins_with_its_cause(fetch, connect):
+    connect(extra={"max_attempts": 1})
+    with pytest.raises(NxCloudMediaFailedError, match=r"\ANXCloud -1, request failed; "):
+        fetch(["unknown"])
 
 
 def test_many_failures_read_as_one_story(sandbox, fetch, connect, caplog, manifest):
@@ -85,11 +94,16 @@ def test_many_failures_read_as_one_story(sandbox, fetch, connect, caplog, manife
     assert f"the manifest '{manifest}' lists all" in text
     assert len(statuses(manifest)) == 400
     assert len(lines) < 120
-    # One warning a cause, and what to do about each in a line that Airflow's UI shows whole.
+    # One warning a cause, and in the end each with what to do about it in lines that Airflow's UI shows whole.
     assert sum(record.levelno == logging.WARNING for record in caplog.records) == 2
-    assert [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING] == [
+    errors = [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING]
+    assert [line.partition(" '")[0] for line in errors] == [
+        "Cause: NXCloud -1, request failed",
         "Hint: this may be temporary, or the media ID is wrong or older than seven days",
+        "Where: 200 media files:",
+        "Cause: the download answered HTTP 403 (expired or refused URL)",
         "Hint: this may be temporary",
+        "Where: 200 media files:",
     ]
 
 

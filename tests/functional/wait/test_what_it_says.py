@@ -34,7 +34,7 @@ def never(sandbox, *media_ids):
 
 @pytest.mark.parametrize("soft_fail", [False, True])
 @pytest.mark.parametrize("mode", MODES)
-def test_timeout_names_what_is_missing_and_whole_seconds(sandbox, monkeypatch, mode, soft_fail):
+def test_timeout_names_what_is_missing_and_what_to_do(sandbox, monkeypatch, mode, soft_fail, said):
     never(sandbox, IDS[2], IDS[0])
     expected = AirflowSkipException if soft_fail else AirflowSensorTimeout
     with pytest.raises(expected) as caught:
@@ -43,6 +43,7 @@ def test_timeout_names_what_is_missing_and_whole_seconds(sandbox, monkeypatch, m
         "Sensor has timed out after 1 seconds; 1 of 3 media files available; missing: "
         "'1000000001', '1000000003'"
     )
+    assert said().count("Hint: increase timeout; a media ID that is wrong") == (0 if soft_fail else 1)
 
 
 def test_timeout_of_a_deferral_says_so_although_nothing_can_be_checked(sandbox, monkeypatch, said):

@@ -227,6 +227,17 @@ def test_error_that_a_retry_may_fix_is_retried(error):
     assert type(storage_error("write", "x", error)) is NxCloudStorageError
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(28, "No space left on device"), "free space there"),
+        (PermissionError(13, "Permission denied"), "let the user of Airflow's workers write there"),
+    ],
+)
+def test_error_of_a_disk_says_what_to_do(error, remedy):
+    assert storage_error("use", "file:///x/", error).remedy == remedy
+
+
 def test_error_keeps_no_secret_of_a_url():
     error = RuntimeError("PUT https://key:secret@store.example/a?sig=abc%3D&se=1 failed")
 
