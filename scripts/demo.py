@@ -50,6 +50,8 @@ def airflow_environment(sandbox: NxCloudSandbox) -> dict[str, str]:
     return {
         **inherited,
         "AIRFLOW_HOME": str(DEMO / "airflow"),
+        # `make airflow` finds the DAGs that this one has created, and has to run them.
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW_CONN_NXCLOUD_DEFAULT": sandbox.connection_json,

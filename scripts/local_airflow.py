@@ -6,6 +6,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -67,7 +68,6 @@ def environment(sandbox: NxCloudSandbox) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": URL,
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{URL}/execution/",
         # Whoever reaches the port, which is on loopback, may do everything.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -78,7 +78,9 @@ def environment(sandbox: NxCloudSandbox) -> dict[str, str]:
 
 def prepare_examples(sandbox: NxCloudSandbox, env: dict[str, str]) -> None:
     """Make what the example DAGs need: the connection, the pool, and a list of IDs."""
-    MEDIA.mkdir(exist_ok=True)
+    # What `make demo` has left would look like what comes now.
+    shutil.rmtree(MEDIA, ignore_errors=True)
+    MEDIA.mkdir()
     (MEDIA / "ids.txt").write_text("".join(f"{media_id}\n" for media_id in sandbox.media))
     address = urlsplit(sandbox.base_url)
     # With its port beside the host, for the Test button of Airflow 3.3.

@@ -19,17 +19,18 @@ from listening import listening_addresses
 from pages import blocks
 from running_airflow import free_port
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "local_airflow.py"
+SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory) -> Iterator[SimpleNamespace]:
-    """The script, as far as "Airflow is ready"."""
+    """The script, as far as "Airflow is ready", after `make demo` as in README."""
     folder, port = tmp_path_factory.mktemp("demo"), free_port()
     log = folder / "printed.log"
+    subprocess.run([sys.executable, str(SCRIPTS / "demo.py"), str(folder)], check=True, timeout=PATIENCE)
     with log.open("wb") as output:
         script = psutil.Popen(
-            [sys.executable, str(SCRIPT), str(folder)],
+            [sys.executable, str(SCRIPTS / "local_airflow.py"), str(folder)],
             env={**os.environ, "PORT": str(port)},
             stdout=output,
             stderr=output,
@@ -60,10 +61,11 @@ def test_readmes_line_brings_a_file(local):
     (line,) = [
         block.code for block in blocks("bash") if block.page == "README.md" and block.code.startswith("curl ")
     ]
+    photo = local.folder / "media" / "1000000001.jpg"
+    assert not photo.exists(), "what make demo has left"
     asked = time.monotonic()
     command = line.rstrip().replace("http://127.0.0.1:8080", local.url) + " --fail --silent --show-error"
     subprocess.run(["bash", "-c", command], check=True, timeout=60)
-    photo = local.folder / "media" / "1000000001.jpg"
     while not photo.exists():
         assert local.script.poll() is None, local.log.read_text()
         assert time.monotonic() < asked + PATIENCE, "the file did not come"
