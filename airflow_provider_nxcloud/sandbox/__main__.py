@@ -122,6 +122,7 @@ def _announce(sandbox: NxCloudSandbox) -> None:
         "Access key": sandbox.access_key,
         "Access secret": sandbox.access_secret,
         "Base URL": sandbox.base_url,
+        "Port": sandbox.base_url.rpartition(":")[2],
         "Business phone": sandbox.business_phone,
     }
     print("\nconnection nxcloud_default of type NXCloud, in Airflow's form:")

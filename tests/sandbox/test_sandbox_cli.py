@@ -57,7 +57,7 @@ def test_announcement_has_everything_to_start_with():
             assert (connection.conn_type, connection.host) == ("nxcloud", base_url)
             assert (connection.login, connection.password) == ("it's a key", "sandbox-access-secret")
             assert connection.extra_dejson == {"business_phone": "8613800138000"}
-        form = dict(re.findall(r"^  (\S+ \S+) +(\S.*)$", announced.partition("form:")[2], re.MULTILINE))
+        form = dict(re.findall(r"^  (\S+(?: \S+)?) +(\S.*)$", announced.partition("form:")[2], re.MULTILINE))
         labels = {name: field.label for name, field in EXTRA_FIELDS.items()} | ui_field_behaviour()[
             "relabeling"
         ]
@@ -65,6 +65,7 @@ def test_announcement_has_everything_to_start_with():
             labels["login"]: "it's a key",
             labels["password"]: "sandbox-access-secret",
             labels["host"]: base_url,
+            "Port": base_url.rpartition(":")[2],
             labels["business_phone"]: "8613800138000",
         }
         assert send(announced) == 404
