@@ -111,6 +111,14 @@ test-storages: ## Run the tests against real S3, Azure and GCS servers
 .test-storages: $(READY)
 	$(BIN)/python -m pytest -m slow tests/integration/storages
 
+.PHONY: test-queue
+test-queue: ## Run the tests with a queue (SQS by moto), which kill a real Airflow at each step
+	@$(MAKE) --no-print-directory VENV=$(VENV)-queue GROUP=queue .test-queue
+
+.PHONY: .test-queue
+.test-queue: $(READY)
+	$(BIN)/python -m pytest -m slow tests/integration/queue
+
 .PHONY: test-ui
 test-ui: $(UI_AIRFLOWS:%=.test-ui-%) ## Run the tests of the connection form in a browser
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
-from airflow_processes import AIRFLOW_2, EXAMPLE_DAGS, environment, process, run
-from postgresql import is_installed, postgresql
+from airflow_processes import AIRFLOW_2, EXAMPLE_DAGS
+from airflow_to_kill import airflow_to_kill
+from postgresql import is_installed
 from receiving import poster, receiver, send
-from running_airflow import components, free_port, settings, wait_until
+from running_airflow import wait_until
 
-from airflow_components import component_commands
 from airflow_provider_nxcloud.sandbox import NxCloudSandbox
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="this needs: apt-get install postgresql")
@@ -83,64 +82,16 @@ class Poster:
 @pytest.fixture
 def airflow(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A running Airflow with the DAG, a sandbox with many media files, and what posts events."""
-    dags, out, port = tmp_path / "dags", tmp_path / "media", free_port()
+    dags, out = tmp_path / "dags", tmp_path / "media"
     dags.mkdir()
     shutil.copy(EXAMPLE_DAGS / f"{DAG_ID}.py", dags)
-    with NxCloudSandbox() as sandbox, ExitStack() as running:
+    with NxCloudSandbox() as sandbox:
         for number in range(max(COUNT, MEDIA)):
             sandbox.add_media(f"photo {number}".encode(), "image/jpeg", media_id=f"m{number}")
-        database = running.enter_context(postgresql(free_port()))
-        home = tmp_path / "home"
-        home.mkdir()
-        env = environment(
-            home,
-            dags,
-            **settings(out, sandbox, port),
-            **{
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.url,
-                "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-                # Whoever reaches the port, which is on loopback, may do everything.
-                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-                "AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME": "5",
-                "AIRFLOW__API_AUTH__JWT_LEEWAY": "0",
-                "AIRFLOW__API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
-                # How soon a scheduler takes over what one that died has left; by default after minutes.
-                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
-                "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-                "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "20",
-                "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "5",
-            },
-        )
-        code, output = run(["-m", "airflow", "db", "migrate"], env)
-        assert code == 0, output
-        (home / "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\n")
-        processes = running.enter_context(components(env, port, tmp_path, without=("triggerer",)))
-        poster = Poster(f"http://127.0.0.1:{port}")
-        airflow = SimpleNamespace(
-            sandbox=sandbox, out=out, home=home, database=database, processes=processes, poster=poster
-        )
-
-        def tasks() -> list[psutil.Process]:
-            return psutil.Process(processes[tmp_path / "scheduler.log"].pid).children(recursive=True)
-
-        airflow.tasks = tasks
-
-        def kill_and_restart_scheduler() -> None:
-            """Kill it with all tasks that it runs, as a machine that dies does."""
-            log = tmp_path / "scheduler.log"
-            for each in [psutil.Process(processes[log].pid), *airflow.tasks()]:
-                with suppress(psutil.NoSuchProcess):
-                    os.kill(each.pid, signal.SIGKILL)
-            processes[log].wait()
-            command = [str(shutil.which("airflow", path=env["PATH"])), *component_commands(port)["scheduler"]]
-            processes[log] = running.enter_context(process(command, env, log))
-
-        airflow.kill_and_restart_scheduler = kill_and_restart_scheduler
-        wait_until(airflow, poster.knows_the_asset, "Airflow knows the asset")
-        yield airflow
-        processes.pop(tmp_path / "scheduler.log", None)  # the second one ends before the others are looked at
+        with airflow_to_kill(tmp_path, dags, out, sandbox, without=("triggerer",)) as airflow:
+            airflow.poster = Poster(airflow.url)
+            wait_until(airflow, airflow.poster.knows_the_asset, "Airflow knows the asset")
+            yield airflow
 
 
 def callback(sandbox: NxCloudSandbox, media_id: str) -> dict:
@@ -168,7 +119,7 @@ def post_all(airflow: SimpleNamespace, posters: int) -> dict[str, float]:
             for odd in ODD:
                 airflow.poster.post(odd)
         if number == COUNT // 2:
-            airflow.kill_and_restart_scheduler()
+            airflow.kill_and_restart("scheduler")
 
     with ThreadPoolExecutor(posters) as pool:
         list(pool.map(post, range(COUNT)))
@@ -257,7 +208,7 @@ def test_many_events_in_one_run(airflow, capsys):
     largest: Counter = Counter()
 
     def is_over() -> bool:
-        for task in airflow.tasks():
+        for task in airflow.children("scheduler"):
             with suppress(psutil.Error):
                 largest["bytes"] = max(largest["bytes"], task.memory_info().rss)
         return airflow.database.query("select 1 from dag_run where state in ('success', 'failed')") != []
