@@ -75,12 +75,13 @@ class TransferResult:
         lost = all(isinstance(error, NxCloudMediaRefusedError) for error in failed.values())
         kind = NxCloudMediaLostError if lost else NxCloudMediaFailedError
         advice = "Retrying will not help" if lost else "A task retry fetches the missing ones"
-        listed = (
-            f"the manifest {manifest!r} lists all" if manifest else "set manifest to have all of them listed"
-        )
+        if manifest:
+            advice = f"{advice}; the manifest {manifest!r} lists all"
+        elif len(failed) > 1:
+            advice = f"{advice}; set manifest to have all of them listed"
         causes = _group_by_cause(failed)
         counts = f"{len(failed)} of {len(self.media)} media files failed: " if len(self.media) > 1 else ""
-        error = kind(f"{counts}{chr(10).join(map(str, causes))}\n{advice}; {listed}")
+        error = kind(f"{counts}{chr(10).join(map(str, causes))}\n{advice}")
         error.causes = causes
         raise error
 
