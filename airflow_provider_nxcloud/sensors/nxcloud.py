@@ -89,9 +89,10 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Check each media file that was not found yet."""
-        missing = self._check()
-        self.log.info(self._progress())
-        return PokeReturnValue(is_done=not missing, xcom_value=_as_given(self._items()))
+        items = self._items()
+        missing = self._check(items)
+        self.log.info(_progress(items, missing))
+        return PokeReturnValue(is_done=not missing, xcom_value=_as_given(items))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> list[Any]:
         """
@@ -122,7 +123,7 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
             if not deferral_timed_out(next_method, next_kwargs):
                 return super().resume_execution(next_method, next_kwargs, context)
             try:
-                self._check()
+                self._check(self._items())
             except NxCloudError as error:
                 self.log.warning("Cannot check what is missing: %s", error)
             raise AirflowSensorTimeout
@@ -132,7 +133,7 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
 
         return parse_media_ids(self.media_ids)
 
-    def _check(self) -> list[MediaItem]:
+    def _check(self, items: list[MediaItem]) -> list[MediaItem]:
         """Check all media files that were not found yet, and return those that are still missing."""
         from airflow_provider_nxcloud.concurrency import run_in_threads
         from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
@@ -140,27 +141,21 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
         client = NxCloudHook(self.nxcloud_conn_id, self.business_phone).client
         checks = run_in_threads(
             lambda item: client.is_available(item.media_id, item.business_phone),
-            self._missing(),
+            self._missing(items),
             threads=_CHECK_THREADS,
             stop=threading.Event(),
             tick=_TICK,
         )
         self._available |= {check[0].media_id for check in checks if check and check[1]}
-        return self._missing()
+        return self._missing(items)
 
-    def _missing(self) -> list[MediaItem]:
-        return [item for item in self._items() if item.media_id not in self._available]
-
-    def _progress(self) -> str:
-        from airflow_provider_nxcloud.text import name_some
-
-        missing = [item.media_id for item in self._missing()]
-        total = len(self._items())
-        names = f"; missing: {name_some(missing)}" if missing else ""
-        return f"{total - len(missing)} of {total} media files available{names}"
+    def _missing(self, items: list[MediaItem]) -> list[MediaItem]:
+        return [item for item in items if item.media_id not in self._available]
 
     def _timeout_error(self) -> AirflowException:
-        text = f"Sensor has timed out after {self.timeout:.0f} seconds; {self._progress()}"
+        items = self._items()
+        progress = _progress(items, self._missing(items))
+        text = f"Sensor has timed out after {self.timeout:.0f} seconds; {progress}"
         if self.soft_fail:
             return AirflowSkipException(text)
         self.log.error(_TIMEOUT_HINT)
@@ -179,7 +174,7 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
         )
         self.defer(
             trigger=NxCloudMediaTrigger(
-                [_for_trigger(item) for item in self._missing()],
+                [_for_trigger(item) for item in self._missing(self._items())],
                 self.nxcloud_conn_id,
                 self.business_phone,
                 poke_interval=self.poke_interval,
@@ -187,6 +182,13 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
             method_name="execute_complete",
             timeout=timedelta(seconds=timeout),
         )
+
+
+def _progress(items: list[MediaItem], missing: list[MediaItem]) -> str:
+    from airflow_provider_nxcloud.text import name_some
+
+    names = f"; missing: {name_some([item.media_id for item in missing])}" if missing else ""
+    return f"{len(items) - len(missing)} of {len(items)} media files available{names}"
 
 
 def _as_given(items: list[MediaItem]) -> list[Any]:
