@@ -36,7 +36,7 @@ MAX_MEDIA_ID_LENGTH = 256
 _ID_TEXT = re.compile(r"[^\s,;\"'`()\[\]{}<>|*\\\u3001\uff0c\uff1b]+")
 #: What templates and other languages write for nothing.
 _AS_SENT = "give media IDs as NXCloud's webhook sent them"
-_QUOTES = "put it into quotes; native rendering makes numbers of digits, but not in a list given as text"
+_QUOTES = "write it in quotes, or give the list as text: native rendering turns digits into numbers"
 _NOTHING = frozenset({"", "none", "null", "nan", "undefined", "true", "false"})
 #: The keys of a mapping that its record has too.
 _RECORD_KEYS = frozenset({"media_id", "sha256", "mime_type", "file_name"})
@@ -147,7 +147,7 @@ def _parse_text(text: str) -> object:
     if text.lower() in _NOTHING:
         raise NxCloudInputError(
             f"media_ids is {repr(text) if text else 'empty'}: the template or task it comes from gave nothing",
-            remedy="give an empty list when there is nothing to fetch",
+            remedy="check that template or task; it should give [] when there is nothing to fetch",
         )
     parsed = parse_literal(text)
     if not isinstance(parsed, str):
@@ -170,9 +170,10 @@ def _parse_entry(entry: object, where: str, problems: list[str]) -> MediaItem:
     if not isinstance(entry, Mapping):
         raise _no_text(f"{where} must be a media ID (text) or a mapping", entry)
     if "media_id" not in entry:
-        keys = f"its keys are {name_some([str(key) for key in entry])}" if entry else "it is empty"
+        keys = name_some([str(key) for key in entry])
         raise NxCloudInputError(
-            f"{where} has no 'media_id'", remedy="give the media ID under that key", place=keys
+            f"{where} has no key 'media_id'",
+            remedy=f"rename the key of its media ID; it has {keys or 'none'}",
         )
 
     def detail(key: str, parse: Callable[[Any], Any]) -> Any:

@@ -64,7 +64,7 @@ with DAG(
         """List the callback's media by the day (UTC) their message was sent on."""
         if not dag_run.conf:
             raise AirflowFailException(
-                "trigger this DAG with the callback as configuration (--conf, or conf of the REST API)"
+                "no callback: trigger this DAG with NXCloud's callback as configuration (JSON)"
             )
         days = defaultdict(list)
         for media in media_from_webhook(dag_run.conf.get("callback", dag_run.conf)):

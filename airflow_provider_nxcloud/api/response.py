@@ -33,16 +33,17 @@ class ApiCall:
     business_phone: str | None = None
 
     def __str__(self) -> str:
+        """Begin with what can be changed: Airflow's UI cuts long lines."""
+        phone = f"business_phone {self.business_phone}, " if self.business_phone else ""
         media = f" of media file {self.media_id!r}" if self.media_id is not None else ""
-        phone = f" for business_phone {self.business_phone}" if self.business_phone else ""
-        return f"{self.action}{media}{phone}, connection {self.conn_id!r}"
+        return f"connection {self.conn_id!r}, {phone}{self.action}{media}"
 
     def error(
         self, kind: type[NxCloudError], cause: str, remedy: str = "", *, said: str = "", **details: Any
     ) -> NxCloudError:
         """Return an error about this call; ``said`` are NXCloud's own words, ``details`` its attributes."""
-        words = f"NXCloud says {said!r}; " if said else ""
-        return kind(cause, remedy=remedy, place=f"{words}{self}", media_id=self.media_id, **details)
+        words = f"; NXCloud says {said!r}" if said.lower() not in cause.lower() else ""
+        return kind(cause, remedy=remedy, place=f"{self}{words}", media_id=self.media_id, **details)
 
 
 @dataclass(frozen=True)

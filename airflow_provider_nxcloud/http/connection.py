@@ -11,6 +11,7 @@ import http.client
 import io
 import math
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -116,6 +117,8 @@ class _LimitedConnection(HTTPConnection):
     """What :func:`with_limits` puts before a connection class of urllib3."""
 
     response_class = _LimitedResponse
+    #: The thread that connects, while one does.
+    _connecting: threading.Thread | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -133,6 +136,7 @@ class _LimitedConnection(HTTPConnection):
         connect = super().connect
 
         def connect_in_time() -> None:
+            self._connecting = threading.current_thread()
             try:
                 connect()
                 exchange.time_left()
@@ -140,6 +144,8 @@ class _LimitedConnection(HTTPConnection):
             except BaseException as error:  # noqa: BLE001, raised again in the caller
                 self.close()
                 ended.append(error)
+            finally:
+                self._connecting = None
 
         run_with_time_limit(partial(copy_context().run, connect_in_time), seconds=exchange.time_left())
         error = ended[0] if ended else TimeoutError(_TOO_LONG)
@@ -147,6 +153,15 @@ class _LimitedConnection(HTTPConnection):
             exchange.time_left()  # which of the two time limits was noticed first says nothing
         if error:
             raise error
+
+    def close(self) -> None:
+        """Close it; while another thread still connects, only make that one end, which closes it."""
+        if self._connecting in (None, threading.current_thread()):
+            super().close()
+            return
+        # Once closed, the file descriptor may be another connection's, and TLS would use it by its number.
+        with suppress(OSError, AttributeError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()

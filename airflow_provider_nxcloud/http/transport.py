@@ -257,7 +257,7 @@ def _transport_error(error: Exception, proxy: str | None) -> TransportError:
 def _proxy_asks_for_credentials(proxy: str) -> TransportError:
     return TransportError(
         f"the proxy {proxy} asks for credentials (HTTP 407)",
-        remedy="put them into the proxy's URL: http://user:password@host:port",
+        remedy="put user and password into the proxy's URL, in the connection's extra or the environment",
     )
 
 

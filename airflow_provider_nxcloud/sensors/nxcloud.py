@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHECK_THREADS = 16
 _TICK = 1.0
-_TIMEOUT_HINT = "Hint: increase timeout; a media ID that is wrong or older than seven days never comes"
+_TIMEOUT_REMEDY = "check these IDs (wrong or older than seven days?), or increase the sensor's timeout"
 
 
 class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
@@ -158,7 +158,8 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
         text = f"Sensor has timed out after {self.timeout:.0f} seconds; {progress}"
         if self.soft_fail:
             return AirflowSkipException(text)
-        self.log.error(_TIMEOUT_HINT)
+        for line in NxCloudError(text, remedy=_TIMEOUT_REMEDY).log_lines:
+            self.log.error("%s", line)
         return AirflowSensorTimeout(text)
 
     def _defer(self, timeout: float) -> None:

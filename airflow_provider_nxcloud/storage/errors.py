@@ -46,7 +46,7 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     (
         _FAIL,
         r"NoSuchBucket|bucket does not exist|ContainerNotFound|container does not exist|no such bucket",
-        "create it, or fix the bucket in the destination or endpoint_url: buckets are never created",
+        "fix the bucket in the destination or endpoint_url, or create it: buckets are never created",
     ),
     (
         _FAIL,
@@ -90,7 +90,11 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     (_FAIL, "AccessDenied|AuthorizationPermission", _RIGHTS),
     # Without a code of the store's, something on the way can have answered.
     (_RETRY, "Forbidden", _RIGHTS),
-    (_RETRY, "^PermissionError: Permission denied", "let the user of Airflow's workers write there"),
+    (
+        _RETRY,
+        "^PermissionError: Permission denied",
+        "give the user that runs Airflow's workers the right to write there",
+    ),
     (_RETRY, "No space left|quota exceeded", "free space there"),
     (
         _FAIL,

@@ -72,9 +72,10 @@ class TransferResult:
         failed = {each.item.media_id: each.error for each in self.media if each.error}
         if not failed or (ignore_media_errors and len(failed) < len(self.media)):
             return
-        lost = all(isinstance(error, NxCloudMediaRefusedError) for error in failed.values())
-        kind = NxCloudMediaLostError if lost else NxCloudMediaFailedError
-        advice = "Retrying will not help" if lost else "A task retry fetches the missing ones"
+        lost = sum(isinstance(error, NxCloudMediaRefusedError) for error in failed.values())
+        kind = NxCloudMediaLostError if lost == len(failed) else NxCloudMediaFailedError
+        most = f"{len(failed) - lost} of them" if lost else "them"
+        advice = "Retrying will not help" if lost == len(failed) else f"A task retry tries {most} again"
         if manifest:
             advice = f"{advice}; the manifest {manifest!r} lists all"
         elif len(failed) > 1:

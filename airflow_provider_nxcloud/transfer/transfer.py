@@ -155,9 +155,10 @@ class Transfer:
         except MEDIA_ERRORS as error:
             return MediaResult(item, "failed", error=error.concerning(item.media_id))
         except OSError as error:
+            is_local = self._storage.uri("").startswith("file:")
             raise NxCloudStorageError(
                 f"cannot write to the staging folder: {error.strerror or error}",
-                remedy="free space there; TMPDIR moves it, unless the destination is local",
+                remedy=f"free space there{'' if is_local else ', or set TMPDIR to another folder'}",
                 place=f"folder {str(self._storage.staging)!r}, media file {item.media_id!r}",
             ) from error
 

@@ -67,9 +67,9 @@ class Verifier:
         check_content(self._mime_type, staged.head(HEAD_BYTES), proven=proven)
         if self._sha256 and proven:
             raise NxCloudMediaRefusedError(
-                "NXCloud's file does not have the sha256 given",
+                "NXCloud's file has another sha256 than the one given in media_ids",
                 remedy="check where the sha256 comes from",
-                place=f"{staged.sha256}, not {self._sha256}",
+                place=f"given {self._sha256}, received {staged.sha256}",
             )
         if self._sha256 or (self._has_hash and not proven and not self._is_etag_no_md5(staged, delimited)):
             raise NxCloudDownloadError(

@@ -18,7 +18,7 @@ DIGEST = hashlib.sha256(b"content")
 HEX = DIGEST.hexdigest()
 BASE64 = base64.b64encode(DIGEST.digest()).decode()
 FULL = {"media_id": "a", "sha256": HEX, "mime_type": "image/jpeg", "file_name": "a.jpg"}
-NATIVE = "native rendering makes numbers of digits, but not in a list given as text"
+NATIVE = "native rendering turns digits into numbers"
 
 
 def ids(value: object) -> list[str]:
@@ -199,9 +199,9 @@ def test_media_ids_mapping_with_wrong_id_is_refused_by_key(media_id):
 
 def test_media_ids_mapping_without_id_is_refused():
     assert refusal([{"id": "a"}]) == (
-        "media_ids[0] has no 'media_id'; give the media ID under that key (its keys are 'id')"
+        "media_ids[0] has no key 'media_id'; rename the key of its media ID; it has 'id'"
     )
-    assert refusal([{}]).endswith("(it is empty)")
+    assert refusal([{}]).endswith("; it has none")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_media_ids_of_wrong_type_are_refused_by_name(value):
 def test_media_ids_of_wrong_type_are_refused_by_type():
     assert ", not None; give media IDs as" in refusal(None)
     assert ", not float; give media IDs as" in refusal(5.0)
-    assert ", not int; put it into quotes; " in refusal(5)
+    assert ", not int; write it in quotes, " in refusal(5)
 
 
 @pytest.mark.parametrize(

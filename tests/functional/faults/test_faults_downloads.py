@@ -176,7 +176,7 @@ def test_fault_that_stays_fails_the_media_and_can_be_retried(name, sandbox, phot
     run = fetch([photo.media_id])
 
     assert type(run.error) is NxCloudMediaFailedError
-    assert "A task retry fetches the missing ones" in str(run.error)
+    assert "A task retry tries them again" in str(run.error)
     assert run.record["status"] == "failed"
     assert "(media file 'photo-1'" in run.record["error"]
     assert re.search(fault.says, run.record["error"])

@@ -47,9 +47,9 @@ def test_one_bad_media_of_many_does_not_stop_the_others(sandbox, fetch, destinat
         "2 of 4 media files failed: the download answered HTTP 500; this may be temporary "
         f"(media file '{VOICE}')",
         "NXCloud -1, request failed; this may be temporary, or the media ID is wrong or older than "
-        "seven days (NXCloud says 'request failed'; getMedia of media file 'no-such' for business_phone "
-        "8613800138000 (extra of the connection), connection 'nxcloud_default')",
-        f"A task retry fetches the missing ones; the manifest '{manifest}' lists all",
+        "seven days (connection 'nxcloud_default', business_phone 8613800138000 (extra of the connection), "
+        "getMedia of media file 'no-such')",
+        f"A task retry tries them again; the manifest '{manifest}' lists all",
     ]
     assert stored(destination) == {PHOTO, SONG}
     assert statuses(manifest) == {PHOTO: "stored", VOICE: "failed", SONG: "stored", "no-such": "failed"}
@@ -64,8 +64,8 @@ def test_cause_remedy_and_place_are_a_line_each(fetch, connect, caplog):
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
         "Cause: NXCloud 1003, invalid signature",
         "Hint: check login (access key) and password (access secret) of the connection",
-        f"Where: NXCloud says 'invalid signature'; getMedia of media file '{PHOTO}' for business_phone "
-        "8613800138000 (extra of the connection), connection 'nxcloud_default'",
+        "Where: connection 'nxcloud_default', business_phone 8613800138000 (extra of the connection), "
+        f"getMedia of media file '{PHOTO}'",
     ]
 
 
@@ -282,7 +282,9 @@ def test_disk_that_is_full_names_the_folder_and_the_remedy(sandbox, fetch, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("airflow_provider_nxcloud.storage.staging.StagedFile._spill", full)
-    with pytest.raises(NxCloudStorageError, match=r"No space left.*TMPDIR.*nxcloud-staging.*'film'"):
+    with pytest.raises(
+        NxCloudStorageError, match=r"No space left.*free space there \(.*nxcloud-staging.*'film'"
+    ):
         fetch(["film"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -106,7 +107,7 @@ def test_proxy_that_asks_for_credentials_is_named(media, start, settings):
     with listener, pytest.raises(NxCloudDownloadError) as caught:
         get(settings(proxies={"all": f"http://me:canary@127.0.0.1:{port}"}), f"{media}://{HOST}/")
     said = str(caught.value)
-    assert f"the proxy http://127.0.0.1:{port} asks for credentials (HTTP 407); put them into the" in said
+    assert f"the proxy http://127.0.0.1:{port} asks for credentials (HTTP 407); put user and" in said
     assert "canary" not in said
 
 
@@ -139,6 +140,25 @@ def test_deadline_includes_a_handshake_that_drips(proxy_tls, start, settings, ce
     proxy = start(HttpProxy, server.port, certificates.tls if proxy_tls else None, drip=True)
     took_too_long(lambda: get(settings(proxies={"all": proxy.url}), f"https://{HOST}/", TOTAL))
     assert server.got == b""
+
+
+def test_socket_is_closed_by_the_thread_that_still_connects(start, settings, certificates, monkeypatch):
+    closed_by, closed = [], threading.Event()
+    close = ssl.SSLSocket._real_close
+
+    def note(self):
+        if not self.server_side:
+            closed_by.append(threading.current_thread())
+            closed.set()
+        close(self)
+
+    monkeypatch.setattr(ssl.SSLSocket, "_real_close", note)
+    proxy = start(HttpProxy, start(Server, certificates.tls).port, certificates.tls, drip=True)
+    took_too_long(lambda: get(settings(proxies={"all": proxy.url}), f"https://{HOST}/", TOTAL))
+
+    # Its number would be the next socket's, whose bytes the thread would take for its own.
+    assert closed.wait(TIMEOUT)
+    assert threading.current_thread() not in closed_by
 
 
 def test_deadline_includes_a_record_of_tls_inside_tls_that_drips(start, settings, certificates):

@@ -169,7 +169,7 @@ def answered(code: str, message: str, operation: str = "PutObject") -> Exception
         (answered("PermanentRedirect", "must be addressed using the specified endpoint."), "endpoint_url"),
         (
             answered("NoSuchBucket", "The specified bucket does not exist"),
-            "create it.*buckets are never created",
+            "or create it: buckets are never created",
         ),
         (answered("ExpiredToken", "The provided token has expired."), "renew the temporary credentials"),
         (
@@ -231,7 +231,10 @@ def test_error_that_a_retry_may_fix_is_retried(error):
     ("error", "remedy"),
     [
         (OSError(28, "No space left on device"), "free space there"),
-        (PermissionError(13, "Permission denied"), "let the user of Airflow's workers write there"),
+        (
+            PermissionError(13, "Permission denied"),
+            "give the user that runs Airflow's workers the right to write there",
+        ),
     ],
 )
 def test_error_of_a_disk_says_what_to_do(error, remedy):
