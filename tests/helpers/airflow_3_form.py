@@ -1,4 +1,4 @@
-"""The connection form of Airflow 3, a dialog whose sections open one at a time."""
+"""The connection form of Airflow 3, a dialog whose sections open one at a time, or from 3.4 on are all open."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class ConnectionForm:
         self.dialog.locator("[name=connection_id]").fill(conn_id)
         self._type.fill("NXCloud")
         self.page.get_by_role("option", name="NXCloud", exact=True).click()
-        self._section("Extra Fields").wait_for()
+        self._extra.wait_for()
 
     def edit(self, conn_id: str) -> None:
         self._open()
         self._row(conn_id).get_by_role("button", name="Edit Connection").click()
-        self._section("Extra Fields").wait_for()
+        self._extra.wait_for()
 
     def shown(self) -> dict[str, Shown]:
         """Return the standard fields and those of the extra, in their order."""
@@ -71,7 +71,7 @@ class ConnectionForm:
 
     def open_section(self, name: str) -> None:
         section = self._section(name)
-        if section.get_attribute("aria-expanded") == "false":
+        if section.count() and section.get_attribute("aria-expanded") == "false":
             section.click()
 
     def test(self, conn_id: str, connection: Mapping[str, Any]) -> str:
@@ -95,6 +95,10 @@ class ConnectionForm:
     @property
     def _type(self) -> Locator:
         return self.dialog.get_by_role("combobox").first
+
+    @property
+    def _extra(self) -> Locator:
+        return self._section("Extra Fields").or_(self.dialog.get_by_role("heading", name="NXCloud Fields"))
 
     def _open(self, button: str = "") -> None:
         self.page.goto(f"{self._url}/connections")
