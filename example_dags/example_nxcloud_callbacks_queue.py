@@ -155,6 +155,6 @@ with DAG(
         do_xcom_push=False,
         outlets=[Asset("whatsapp_media")],
     ).expand(media_ids=batches.map(media_of_batch))
-    # Runs also when media files failed, which the run then ends with.
+    # A teardown also runs when media files failed, and the run fails all the same.
     get_media >> delete_messages(batches).as_teardown(setups=batches)
 # [END example_nxcloud_callbacks_queue]

@@ -109,6 +109,13 @@ def test_run_that_no_event_started_reads_nothing(gather):
     assert gather([message("a", {"id": "m1"})], started=False) == []
 
 
+def test_run_fails_when_fetching_does_although_messages_are_deleted_afterwards(example):
+    delete = example["get_media"].dag.get_task("delete_messages")
+    # With on_failure_fail_dagrun Airflow looks at this task alone.
+    assert (delete.is_teardown, delete.on_failure_fail_dagrun) == (True, False)
+    assert delete.upstream_task_ids == {"gather_messages", "get_media"}
+
+
 def test_only_messages_whose_media_are_all_stored_are_deleted(example, tmp_path, monkeypatch):
     boto3 = pytest.importorskip("boto3")
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
