@@ -172,7 +172,7 @@ def _parse_entry(entry: object, where: str, problems: list[str]) -> MediaItem:
     if "media_id" not in entry:
         keys = name_some([str(key) for key in entry])
         raise NxCloudInputError(
-            f"{where} has no key 'media_id'",
+            f"{where} has no 'media_id'",
             remedy=f"rename the key of its media ID; it has {keys or 'none'}",
         )
 

@@ -63,9 +63,7 @@ with DAG(
     def media_by_day(dag_run=None):
         """List the callback's media by the day (UTC) their message was sent on."""
         if not dag_run.conf:
-            raise AirflowFailException(
-                "no callback: trigger this DAG with NXCloud's callback as configuration (JSON)"
-            )
+            raise AirflowFailException("trigger with the callback as configuration (its JSON as conf)")
         days = defaultdict(list)
         for media in media_from_webhook(dag_run.conf.get("callback", dag_run.conf)):
             sent = media["timestamp"]

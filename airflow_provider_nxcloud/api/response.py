@@ -34,9 +34,9 @@ class ApiCall:
 
     def __str__(self) -> str:
         """Begin with what can be changed: Airflow's UI cuts long lines."""
-        phone = f"business_phone {self.business_phone}, " if self.business_phone else ""
-        media = f" of media file {self.media_id!r}" if self.media_id is not None else ""
-        return f"connection {self.conn_id!r}, {phone}{self.action}{media}"
+        media = f", media file {self.media_id!r}" if self.media_id is not None else ""
+        phone = f", business_phone {self.business_phone}" if self.business_phone else ""
+        return f"connection {self.conn_id!r}{media}{phone}, action {self.action}"
 
     def error(
         self, kind: type[NxCloudError], cause: str, remedy: str = "", *, said: str = "", **details: Any

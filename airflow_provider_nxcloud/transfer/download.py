@@ -80,6 +80,8 @@ class Downloader:
             try:
                 job.attempt()
             except NxCloudError as error:
+                if isinstance(error, NxCloudDownloadError) and not error.place:
+                    error.place = f"from {origin(media.url)}"
                 error.concerning(media.media_id)
                 raise
 

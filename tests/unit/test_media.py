@@ -199,7 +199,7 @@ def test_media_ids_mapping_with_wrong_id_is_refused_by_key(media_id):
 
 def test_media_ids_mapping_without_id_is_refused():
     assert refusal([{"id": "a"}]) == (
-        "media_ids[0] has no key 'media_id'; rename the key of its media ID; it has 'id'"
+        "media_ids[0] has no 'media_id'; rename the key of its media ID; it has 'id'"
     )
     assert refusal([{}]).endswith("; it has none")
 

@@ -278,7 +278,7 @@ def test_missing_file_that_stays_missing_is_gone(status, sandbox, photo, fetch, 
     assert isinstance(run.error, AirflowFailException)
     assert run.record["error"] == (
         f"the download answered HTTP {status}; the file is gone, and retrying will not help "
-        "(media file 'photo-1')"
+        f"(media file 'photo-1', from {sandbox.base_url})"
     )
     # Once more than anything else, some seconds later.
     assert len(sandbox.downloads()) == len(sandbox.calls()) == ATTEMPTS + 1

@@ -45,10 +45,10 @@ def test_one_bad_media_of_many_does_not_stop_the_others(sandbox, fetch, destinat
     assert not isinstance(raised.value, AirflowFailException)
     assert str(raised.value).splitlines() == [
         "2 of 4 media files failed: the download answered HTTP 500; this may be temporary "
-        f"(media file '{VOICE}')",
+        f"(media file '{VOICE}', from {sandbox.base_url})",
         "NXCloud -1, request failed; this may be temporary, or the media ID is wrong or older than "
-        "seven days (connection 'nxcloud_default', business_phone 8613800138000 (extra of the connection), "
-        "getMedia of media file 'no-such')",
+        "seven days (connection 'nxcloud_default', media file 'no-such', business_phone 8613800138000 (extra of "
+        "the connection), action getMedia)",
         f"A task retry tries them again; the manifest '{manifest}' lists all",
     ]
     assert stored(destination) == {PHOTO, SONG}
@@ -64,8 +64,8 @@ def test_cause_remedy_and_place_are_a_line_each(fetch, connect, caplog):
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
         "Cause: NXCloud 1003, invalid signature",
         "Hint: check login (access key) and password (access secret) of the connection",
-        "Where: connection 'nxcloud_default', business_phone 8613800138000 (extra of the connection), "
-        f"getMedia of media file '{PHOTO}'",
+        f"Where: connection 'nxcloud_default', media file '{PHOTO}', business_phone 8613800138000 (extra of the "
+        "connection), action getMedia",
     ]
 
 

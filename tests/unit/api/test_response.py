@@ -244,7 +244,7 @@ def test_wrong_number_is_named_with_who_gave_it(sandbox, connect, code, given, s
 
     error = failure(lambda: client.get_media(MEDIA_ID, given.get("mapping")))
 
-    assert f"business_phone {said}, getMedia" in str(error)
+    assert f"business_phone {said}, action getMedia" in str(error)
 
 
 def test_fault_tables_leave_out_no_fault_of_the_api():

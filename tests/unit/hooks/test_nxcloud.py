@@ -171,7 +171,7 @@ def test_delete_media_unknown_outcome_is_told_after_one_call(sandbox, hook, faul
     error = failure(lambda: hook.delete_media(MEDIA_ID))
     assert type(error) is NxCloudMediaNotReadyError
     assert str(error).startswith(said)
-    assert "deleteMedia of media file '1001'" in str(error)
+    assert "media file '1001', business_phone" in str(error)
     assert len(sandbox.calls()) == 1
 
 
