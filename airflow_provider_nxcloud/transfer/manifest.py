@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What JSON takes for text and programs that read lines for the end of one.
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+
 #: Seconds for writing a manifest while another error is on its way.
 _MOMENT = 0.75
 _TICK = 0.25
@@ -94,4 +97,5 @@ def _line(record: Mapping[str, Any]) -> bytes:
     except (ValueError, TypeError, RecursionError) as error:
         log.warning("The source of media file %r cannot be written as JSON: %s", record["media_id"], error)
         values = {**record, "source": None}
-    return json.dumps(values, ensure_ascii=False).encode(errors="replace") + b"\n"
+    text = json.dumps(values, ensure_ascii=False).translate(_LINE_ENDS)
+    return text.encode(errors="replace") + b"\n"

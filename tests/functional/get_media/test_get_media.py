@@ -281,6 +281,13 @@ def test_manifest_says_who_sent_what_when(fetch, manifest):
     }
 
 
+def test_manifest_has_a_line_for_each_media_file_whatever_its_caption(fetch, manifest):
+    caption = "one\u2028two\u2029three\x85four\nfive"
+    fetch([{"media_id": PHOTO, "caption": caption}], manifest=str(manifest))
+    (line,) = manifest.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["source"]["caption"] == caption
+
+
 def test_manifest_of_the_last_run_replaces_the_older_one(fetch, manifest):
     fetch([TABLE, PHOTO], manifest=str(manifest))
     fetch([VOICE], manifest=f"file://{manifest}")
