@@ -11,14 +11,17 @@ import requests
 
 AIRFLOW, ASSET = os.environ["AIRFLOW_URL"], "x-nxcloud://whatsapp/callbacks"
 LOGIN = {"username": os.environ["AIRFLOW_USER"], "password": os.environ["AIRFLOW_PASSWORD"]}
-PER_EVENT = 100
+EVENTS, PER_EVENT = "/api/v2/assets/events", 100
 queue = sqlite3.connect("callbacks.sqlite", isolation_level=None, timeout=60)
-queue.execute("create table if not exists refused (id integer primary key, callback text)")
+queue.executescript("""create table if not exists refused (id integer primary key, callback text);
+    create table if not exists waiting (id integer primary key autoincrement, callback text)""")
 
 
 def call(method, path, token=None, **arguments):
     headers = {"Authorization": f"Bearer {token}"} if token else None
-    response = requests.request(method, AIRFLOW + path, headers=headers, timeout=30, **arguments)
+    response = requests.request(
+        method, AIRFLOW + path, headers=headers, timeout=30, allow_redirects=False, **arguments
+    )
     response.raise_for_status()
     return response.json()
 
@@ -41,10 +44,10 @@ while True:
     try:
         token, asset = session = session or log_in()
         extra = {"callbacks": [json.loads(callback) for _, callback in rows]}
-        call("POST", "/api/v2/assets/events", token, json={"asset_id": asset, "extra": extra})
+        call("POST", EVENTS, token, json={"asset_id": asset, "extra": extra})["asset_id"]  # it was Airflow
     except Exception as error:  # whatever it is, what waits is kept
-        status = error.response.status_code if isinstance(error, requests.HTTPError) else None
-        if status not in (413, 422):
+        answer = error.response if isinstance(error, requests.HTTPError) else None
+        if answer is None or not answer.url.endswith(EVENTS) or answer.status_code not in (413, 422):
             logging.error("Callbacks wait for Airflow, next try in %d s: %s", wait, error)
             session = None
             time.sleep(wait)
@@ -54,7 +57,7 @@ while True:
             limit = 1  # which of them does Airflow refuse?
             continue
         logging.error("Airflow refuses callback %d, now in the table refused: %s", rows[0][0], error)
-        queue.execute("insert into refused values (?, ?)", rows[0])
+        queue.execute("insert or replace into refused values (?, ?)", rows[0])
     queue.execute("delete from waiting where id <= ?", [rows[-1][0]])
     wait, limit = 1, PER_EVENT
 # [END poster]

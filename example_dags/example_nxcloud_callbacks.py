@@ -59,6 +59,15 @@ def read_media(event) -> list[dict]:
         return []
 
 
+def complete(items) -> list[dict]:
+    """Return each media file once; what comes later adds what was not known."""
+    media = {}
+    for item in items:
+        known = {key: value for key, value in media.get(item["media_id"], {}).items() if value is not None}
+        media[item["media_id"]] = {**item, **known}
+    return list(media.values())
+
+
 def phone_of(item) -> str:
     return str(item["business_phone"])
 
@@ -84,6 +93,7 @@ with DAG(
             24,
             type="number",
             minimum=0,
+            maximum=10_000,
             title="Hours",
             description="How far back a run triggered by hand looks through the events once more",
         ),
@@ -99,10 +109,10 @@ with DAG(
         since = min(times) - OVERLAP if times else datetime.now(timezone.utc) - hours
         time.sleep(GATHER.total_seconds())
         events = read_events(context["inlet_events"][CALLBACKS], since)
-        media = {item["media_id"]: item for event in events for item in read_media(event)}
+        media = complete(item for event in events for item in read_media(event))
         paths = []
         # Each merchant number apart, because one that NXCloud refuses ends the task.
-        for _, group in groupby(sorted(media.values(), key=phone_of), phone_of):
+        for _, group in groupby(sorted(media, key=phone_of), phone_of):
             while batch := list(islice(group, BATCH)):
                 path = ObjectStoragePath(f"{DESTINATION}/callbacks/{run_id}/{len(paths):05}.jsonl")
                 if path.protocol in ("", "file"):  # stores need no folders

@@ -59,8 +59,10 @@ def read_messages(events, since: datetime):
     """Yield the messages in the asset's events from a moment on, oldest first."""
     while page := list(events.after(since.isoformat()).limit(PAGE)):
         for event in page:
-            # Whoever presses "Create asset event" gives no messages.
-            yield from event.extra.get("payload", {}).get("message_batch", ())
+            try:
+                yield from [each for each in event.extra["payload"]["message_batch"] if "Body" in each]
+            except (KeyError, TypeError):  # whoever presses "Create asset event" gives no messages
+                log.warning("Left out the event of %s: it has no messages of a queue", event.timestamp)
         if len(page) < PAGE or page[-1].timestamp == since:
             return
         since = page[-1].timestamp  # whose event comes again
@@ -74,14 +76,23 @@ def read_media(message) -> list[dict]:
     return media
 
 
+def complete(items) -> list[dict]:
+    """Return each media file once; what comes later adds what was not known."""
+    media = {}
+    for item in items:
+        known = {key: value for key, value in media.get(item["media_id"], {}).items() if value is not None}
+        media[item["media_id"]] = {**item, **known}
+    return list(media.values())
+
+
 def read_lines(path: str) -> list[dict]:
-    return [json.loads(line) for line in ObjectStoragePath(path).read_text().splitlines()]
+    # Not splitlines, which would also split at U+2028 in a caption.
+    return [json.loads(line) for line in ObjectStoragePath(path).read_text().split("\n") if line]
 
 
 def media_of_batch(path: str) -> list[dict]:
     """Runs where a batch is fetched, so that XCom holds the path of each batch and not its media."""
-    media = chain.from_iterable(message["media"] for message in read_lines(path))
-    return list({item["media_id"]: item for item in media}.values())
+    return complete(chain.from_iterable(message["media"] for message in read_lines(path)))
 
 
 def phone_of(message) -> str:

@@ -30,6 +30,10 @@ class FakeAirflow(http.server.ThreadingHTTPServer):
         self.assets = [{"id": 1, "uri": "x-nxcloud://whatsapp/callbacks/of/another"}, {"id": 7, "uri": ASSET}]
         self.tokens = 0
         self.events: list[dict] = []
+        #: Whether what answers an event is Airflow.
+        self.is_airflow = True
+        #: Gives the status of a login.
+        self.login = lambda: 201
         #: Gives the status of an event, by the request's body.
         self.status = lambda body: 201
 
@@ -45,14 +49,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/auth/token":
             assert body == {"username": "receiver", "password": "canary-password"}
             self.server.tokens += 1
-            self._answer(201, {"access_token": f"token-{self.server.tokens}"})
+            self._answer(self.server.login(), {"access_token": f"token-{self.server.tokens}"})
         elif self.headers["Authorization"] != f"Bearer token-{self.server.tokens}":
             self._answer(401, {"detail": "Invalid JWT token"})
         else:
             status = self.server.status(body)
             if status == 201:
                 self.server.events.append(body)
-            self._answer(status, {})
+            self._answer(status, {"asset_id": body["asset_id"]} if self.server.is_airflow else {})
 
     def do_GET(self) -> None:
         self._answer(200, {"assets": self.server.assets})
@@ -108,6 +112,9 @@ def test_it_is_short_enough_to_copy(name):
         (b'"text"', 400),
         (b'{"a": NaN}', 400),
         (b'{"a": -Infinity}', 400),
+        (b'{"a": 1e999}', 400),
+        (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", 400),
+        (b'{"a": ' + b"[" * 98 + b"]" * 98 + b"}", 200),
         (b"[" * 90_000, 400),
         (b'{"a": "' + b"x" * 100_000 + b'"}', 413),
         (b"{}", 200),
@@ -120,6 +127,21 @@ def test_only_json_objects_of_a_callbacks_size_are_queued(running, body, status)
     before = queued(folder)
     assert send(port, body) == status
     assert queued(folder) == before + ([body.decode()] if status == 200 else [])
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b'{"caption": "half \\ud83d"}', '{"caption": "half ?"}'),
+        (b'{"caption": "half \xed\xa0\xbd"}', '{"caption": "half ?"}'),
+        (b'\xef\xbb\xbf{"a": 1}', '{"a": 1}'),
+        ('{"a": 1}'.encode("utf-16"), '{"a": 1}'),
+    ],
+)
+def test_what_airflow_would_fail_on_is_queued_without_it(running, body, kept):
+    port, folder = running
+    assert send(port, body) == 200
+    assert queued(folder)[-1] == kept
 
 
 def test_body_of_unknown_length_is_cut_off(running):
@@ -210,6 +232,40 @@ def test_asset_that_is_not_there_is_named_and_waited_for(tmp_path, fake_airflow)
         assert fake_airflow.events == []
         fake_airflow.assets = assets
         wait_for(fake_airflow.callbacks, "the callback")
+
+
+def test_answer_that_is_not_airflows_loses_nothing(tmp_path, fake_airflow):
+    fake_airflow.is_airflow = False
+    with receiver(tmp_path) as (port, _), poster(tmp_path, fake_airflow.url):
+        send(port, {"number": 1})
+        wait_for(lambda: "next try in 1 s: 'asset_id'" in (tmp_path / "log").read_text(), "the line")
+        assert queued(tmp_path) == ['{"number": 1}']
+        fake_airflow.is_airflow = True
+        wait_for(lambda: not queued(tmp_path), "an empty queue")
+
+
+def test_login_that_is_refused_refuses_no_callback(tmp_path, fake_airflow):
+    states = iter([422, 413])
+    fake_airflow.login = lambda: next(states, 201)
+    with receiver(tmp_path) as (port, _), poster(tmp_path, fake_airflow.url):
+        send(port, {"number": 1})
+        wait_for(fake_airflow.callbacks, "the callback")
+    assert queued(tmp_path, "refused") == []
+
+
+def test_poster_killed_as_it_puts_a_callback_aside_goes_on(tmp_path, fake_airflow):
+    fake_airflow.status = lambda body: 422 if '"poison"' in json.dumps(body) else 201
+    with poster(tmp_path, fake_airflow.url):  # also without a receiver before it
+        wait_for((tmp_path / "callbacks.sqlite").exists, "the queue")
+        with closing(
+            sqlite3.connect(tmp_path / "callbacks.sqlite", isolation_level=None, timeout=60)
+        ) as queue:
+            wait_for(lambda: len(queue.execute("select 1 from sqlite_master").fetchall()) > 1, "the tables")
+            queue.execute("insert into refused values (1, ?)", ['{"number": "poison"}'])
+            queue.execute("insert into waiting (callback) values (?)", ['{"number": "poison"}'])
+            queue.execute("insert into waiting (callback) values (?)", ['{"number": 2}'])
+        wait_for(fake_airflow.callbacks, "the other")
+    assert queued(tmp_path, "refused") == ['{"number": "poison"}']
 
 
 def test_callback_that_airflow_refuses_holds_up_no_other(tmp_path, fake_airflow):

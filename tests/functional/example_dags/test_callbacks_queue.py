@@ -100,9 +100,26 @@ def test_each_merchant_number_and_each_thousand_are_a_batch_of_their_own(gather,
 
 
 def test_media_of_two_messages_is_fetched_once_also_with_different_hashes(gather, example, tmp_path):
-    gather([message(digit, {"id": "m1", "sha256": digit * 64}) for digit in "ab"])
+    said = [{"sha256": "a" * 64}, {"sha256": "b" * 64}, {"caption": "hello"}]
+    gather([message(f"{number}", {"id": "m1", **each}) for number, each in enumerate(said)])
     (media,) = example["media_of_batch"](str(tmp_path / "callbacks" / "run" / "00000.jsonl"))
-    assert media["media_id"] == "m1"
+    assert (media["media_id"], media["sha256"], media["caption"]) == ("m1", "a" * 64, "hello")
+
+
+@pytest.mark.parametrize(
+    "extra", [None, {}, {"payload": None}, {"payload": []}, {"payload": {"message_batch": 5}}]
+)
+def test_event_without_messages_is_left_out_and_told(example, caplog, extra):
+    events = [SimpleNamespace(timestamp=BEGAN, extra=extra)]
+    assert list(example["read_messages"](Events(events), BEGAN)) == []
+    assert "it has no messages of a queue" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_caption_that_python_takes_for_two_lines_is_one_in_a_file(example, tmp_path, end):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps({"caption": f"a{end}b"}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert example["read_lines"](str(path)) == [{"caption": f"a{end}b"}]
 
 
 def test_run_that_no_event_started_reads_nothing(gather):
