@@ -46,7 +46,7 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     (
         _FAIL,
         r"NoSuchBucket|bucket does not exist|ContainerNotFound|container does not exist|no such bucket",
-        "fix the bucket in the destination or endpoint_url, or create it: buckets are never created",
+        "create it, or fix the bucket in the destination or endpoint_url: buckets are never created",
     ),
     (
         _FAIL,

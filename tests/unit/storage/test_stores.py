@@ -169,7 +169,7 @@ def answered(code: str, message: str, operation: str = "PutObject") -> Exception
         (answered("PermanentRedirect", "must be addressed using the specified endpoint."), "endpoint_url"),
         (
             answered("NoSuchBucket", "The specified bucket does not exist"),
-            "or create it: buckets are never created",
+            "create it.*buckets are never created",
         ),
         (answered("ExpiredToken", "The provided token has expired."), "renew the temporary credentials"),
         (
