@@ -6,6 +6,7 @@ import runpy
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 from airflow_processes import EXAMPLE_DAGS
 
@@ -20,9 +21,9 @@ def gather(folder: Path, *events: SimpleNamespace) -> list[list[dict]]:
     module = runpy.run_path(str(EXAMPLE_DAGS / "example_nxcloud_callbacks.py"))
     names = module["gather_callbacks"].function.__globals__
     names.update(DESTINATION=str(folder), GATHER=timedelta(0))
-    paths = module["gather_callbacks"].function(
-        params={"hours": 1}, run_id="run", inlet_events={names["CALLBACKS"]: list(events)}
-    )
+    inlet_events = MagicMock()  # no dict: not every Airflow's assets can be its keys
+    inlet_events.__getitem__.return_value = list(events)
+    paths = module["gather_callbacks"].function(params={"hours": 1}, run_id="run", inlet_events=inlet_events)
     return [names["read_lines"](path) for path in paths]
 
 

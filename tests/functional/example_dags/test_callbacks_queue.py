@@ -7,6 +7,7 @@ import runpy
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from airflow_processes import EXAMPLE_DAGS
@@ -45,9 +46,11 @@ def gather(example):
             SimpleNamespace(timestamp=BEGAN + timedelta(seconds=number), extra={"payload": payload})
             for number, payload in enumerate({"message_batch": batch} for batch in batches)
         ]
+        inlet_events = MagicMock()  # no dict: not every Airflow's assets can be its keys
+        inlet_events.__getitem__.return_value = Events(events)
         paths = example["gather_messages"].function(
             run_id="run",
-            inlet_events={example["CALLBACKS"]: Events(events)},
+            inlet_events=inlet_events,
             triggering_asset_events={"asset": events[:1]} if started else {},
         )
         return [example["read_lines"](path) for path in paths]
