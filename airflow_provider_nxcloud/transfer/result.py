@@ -82,7 +82,7 @@ class TransferResult:
             advice = f"{advice}; set manifest to have all of them listed"
         causes = _group_by_cause(failed)
         counts = f"{len(failed)} of {len(self.media)} media files failed: " if len(self.media) > 1 else ""
-        error = kind(f"{counts}{chr(10).join(map(str, causes))}\n{advice}")
+        error = kind(counts + "\n".join([*map(str, causes), advice]))
         error.causes = causes
         raise error
 
