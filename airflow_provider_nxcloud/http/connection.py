@@ -53,6 +53,7 @@ class Exchange:
     fresh: bool = False
     is_connection_new: bool = False
     is_answered: bool = False
+    is_delimited: bool = False
     has_surplus: bool = False
 
     def time_left(self) -> float:
@@ -111,6 +112,8 @@ class _LimitedResponse(http.client.HTTPResponse):
         length = self.headers.get("Content-Length")
         if length is not None and self.length is None and not self.chunked:
             raise http.client.HTTPException("the Content-Length of the response is no number")
+        # The header alone says nothing: only the last coding can delimit, and http.client knows none but chunked.
+        _exchange.get().is_delimited = self.chunked or self.length is not None
 
 
 class _LimitedConnection(HTTPConnection):

@@ -66,8 +66,7 @@ class Response:
     @property
     def is_delimited(self) -> bool:
         """Whether it said itself where its end is, once read to there, and nothing followed."""
-        says = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
-        return says and not self._exchange.has_surplus
+        return self._exchange.is_delimited and not self._exchange.has_surplus
 
     def read1(self, size: int, *, decode_content: bool = False) -> bytes:
         """

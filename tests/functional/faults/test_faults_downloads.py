@@ -104,6 +104,13 @@ FAULTS = {
         {"download.cut_close_delimited": {}, "download.headers": {"headers": {"ETag": f'"{"ab" * 16}"'}}},
         "their hash does not match",
     ),
+    "cut, a Transfer-Encoding that delimits nothing": Fault(
+        {
+            "download.cut_close_delimited": {},
+            "download.headers": {"headers": {"Transfer-Encoding": "identity", "ETag": None}},
+        },
+        "neither a length nor a hash",
+    ),
     "redirect loop": Fault({"download.redirect_loop": {}}, "redirected more than 5 times"),
     "hang": Fault({"download.hang": {}}, "the download failed: timed out"),
     "stall at 0 %": Fault({"download.stall": {"at": 0}}, "broke off: timed out.* after 0 of 1500000 bytes"),

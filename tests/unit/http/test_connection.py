@@ -152,6 +152,13 @@ WHOLE = {
     ),
     "two equal lengths": (OK + b"Content-Length: 5\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
     "bare line feeds": (OK.replace(b"\r", b"") + b"Content-Length: 5\nX-A: 1\n\nhello", True),
+    "no reason": (b"HTTP/1.1 200\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
+    "odd reason": (b"HTTP/1.1 200 \xc3\xa7a \xff\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
+    "no Transfer-Encoding": (OK + b"Transfer-Encoding:\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
+    "chunks twice": (
+        OK + b"Transfer-Encoding: chunked\r\n" * 2 + b"X-A: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        True,
+    ),
     "trailer": (OK + b"Transfer-Encoding: chunked\r\nX-A: 1\r\n\r\n5\r\nhello\r\n0\r\nX-A: 2\r\n\r\n", True),
     "interim": (
         b"HTTP/1.1 103 Early Hints\r\nX-A: 2\r\n\r\n" + OK + b"Content-Length: 5\r\nX-A: 1\r\n\r\nhello",
@@ -175,6 +182,9 @@ BROKEN = {
     "no last chunk": [CHUNKED + b"5\r\nhello\r\n", None],
     "no HTTP": [b"220 smtp.example ESMTP\r\n", None],
     "no number of a chunk": [CHUNKED + b"x\r\nhello\r\n"],
+    "size of a chunk beyond reason": [CHUNKED + b"9" * 100 + b"\r\nhello", None],
+    "NUL after the size of a chunk": [CHUNKED + b"5\0\r\nhello\r\n0\r\n\r\n"],
+    "no line break after a chunk": [CHUNKED + b"5\r\nhello0\r\n\r\n", None],
     "two lengths": [OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"],
     "length that is none": [OK + b"Content-Length: -5\r\n\r\nhello"],
     "change of protocol": [
@@ -208,10 +218,24 @@ def test_response_is_read_whole_and_alone(name, size, wire):
     assert size == 1 or server.connections == (1 if reusable else 2)
 
 
-def test_response_without_length_ends_with_the_connection(wire):
-    server = wire([OK + b"\r\nhel", b"lo", None], WHOLE["length"][:1])
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"Transfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding: chunkedchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Odd Name: 1\r\nContent-Length: 2\r\n",  # after which http.client sees no header
+    ],
+)
+def test_response_without_length_ends_with_the_connection_and_may_be_cut(header, wire):
+    server = wire([OK + header + b"\r\nhel", b"lo", None], WHOLE["length"][:1])
     transport = Transport(settings(), connections=1)
-    assert [read(transport, server.url)[2] for _ in range(2)] == [b"hello"] * 2
+    for cut in (True, False):
+        with transport.send("GET", server.url, dict, until=time.monotonic() + 10) as response:
+            assert b"".join(iter(lambda: response.read1(100), b"")) == b"hello"
+            assert response.is_delimited is not cut
 
 
 @pytest.mark.parametrize("status", [204, 304])
