@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -30,23 +31,19 @@ def run_in_threads(
     ends it, and is set when the consumer leaves early or work raises, which is raised again here.
     """
     results: queue.SimpleQueue[tuple[T, R] | BaseException] = queue.SimpleQueue()
-    todo: queue.SimpleQueue[T] = queue.SimpleQueue()
-    for item in items:
-        todo.put(item)
-    waiting_for = todo.qsize()
-
-    over = threading.Event()
+    todo = deque(items)
+    waiting_for = len(todo)
 
     def take() -> None:
-        while not stop.is_set() and not over.is_set():
+        while not stop.is_set():
             try:
-                item = todo.get_nowait()
-            except queue.Empty:
+                item = todo.popleft()
+            except IndexError:
                 return
             try:
                 results.put((item, work(item)))
             except BaseException as error:  # noqa: BLE001, raised again in the consumer
-                over.set()
+                todo.clear()
                 results.put(error)
 
     workers = [
@@ -66,8 +63,10 @@ def run_in_threads(
         stop.set()
         raise
     finally:
-        over.set()
-        _join(workers)
+        todo.clear()
+        until = time.monotonic() + _JOIN_TIMEOUT
+        for worker in workers:
+            worker.join(max(0.0, until - time.monotonic()))
 
 
 def _get(results: queue.SimpleQueue[T], seconds: float) -> T | None:
@@ -105,10 +104,3 @@ class WeightedSemaphore:
             with self._changed:
                 self._free += size
                 self._changed.notify_all()
-
-
-def _join(workers: Iterable[threading.Thread]) -> None:
-    """Wait briefly for the threads to finish their cleanup."""
-    until = time.monotonic() + _JOIN_TIMEOUT
-    for worker in workers:
-        worker.join(max(0.0, until - time.monotonic()))
