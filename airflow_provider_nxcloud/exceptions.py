@@ -1,26 +1,6 @@
 """
 What can go wrong, one class a family, so that a DAG author can match on the class.
 
-::
-
-    NxCloudError
-    ├── NxCloudInputError          (AirflowFailException, ValueError)  a bad argument or connection field
-    │   └── NxCloudConnectionNotFoundError  (AirflowNotFoundException)  no such connection
-    ├── NxCloudCredentialsError    (AirflowFailException)  1000-100x: access key or secret
-    ├── NxCloudClockError          (AirflowFailException)  1004 again after the clock was corrected
-    ├── NxCloudRequestError        (AirflowFailException)  1001, 1002, 9000, other HTTP statuses: the caller
-    ├── NxCloudPhoneNumberError    (AirflowFailException)  9002, 9006: business_phone
-    ├── NxCloudUnavailableError    the API cannot be reached, is overloaded or returns an invalid response
-    ├── NxCloudMediaNotReadyError  -1, 9001, no url: this media file is not available now
-    ├── NxCloudDownloadError       a download failed; this may be temporary
-    ├── NxCloudMediaRefusedError   this media file can never be stored as requested
-    │   └── NxCloudMediaGoneError  the store behind NXCloud no longer has the file
-    ├── NxCloudStorageError        the destination cannot be read or written
-    │   └── NxCloudStorageRefusedError  (AirflowFailException)  and retrying will not help
-    ├── NxCloudCancelledError      the task was cancelled
-    └── NxCloudMediaFailedError    the operator's summary: some media files were not stored
-        └── NxCloudMediaLostError  (AirflowFailException)  and retrying will not help
-
 Every class that is an ``AirflowFailException`` fails the task without a retry, because each retry would fail
 in the same way. The codes are those of NXCloud's page "WhatsApp API getMedia".
 """
@@ -181,11 +161,9 @@ class NxCloudCode(NamedTuple):
 class ConciseTraceback:
     """Raise our own errors from where ``execute`` is: their text says it all, and 20 frames would hide it."""
 
-    def __enter__(self) -> None:
-        """Begin what may raise."""
+    def __enter__(self) -> None: ...
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Cut the frames below and the chain off; they are in the log at level DEBUG."""
         if isinstance(error, NxCloudError):
             log.debug("The traceback of the error below", exc_info=error)
             for line in error.log_lines:  # Airflow's UI shows no more than 80 characters of the error itself
@@ -231,11 +209,5 @@ _UNDOCUMENTED = NxCloudCode("a code NXCloud does not document", TEMPORARY, NxClo
 
 
 def describe_code(code: int) -> NxCloudCode:
-    """
-    Return what a code other than 0 means.
-
-    :param code: NXCloud's ``code``; 1000 to 1009 without an entry of their own count as authentication
-        trouble, any other unknown code as a response NXCloud does not document.
-    :return: meaning, remedy and the class to raise.
-    """
+    """Return what a code other than 0 means; 1000 to 1009 are all authentication trouble."""
     return CODES.get(code) or (_OTHER_AUTHENTICATION if 1000 <= code <= 1009 else _UNDOCUMENTED)

@@ -91,11 +91,6 @@ def test_error_without_details_has_them_as_none(kind):
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_class_is_in_the_drawn_tree(kind):
-    assert kind.__name__ in (exceptions.__doc__ or "")
-
-
-@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_retry_policy_of_airflow_matches_by_dotted_name(kind):
     policies = pytest.importorskip("airflow.sdk.definitions.retry_policy")
     rule = policies.RetryRule(
