@@ -15,6 +15,7 @@ from airflow_provider_nxcloud.exceptions import NxCloudInputError
 from airflow_provider_nxcloud.text import (
     TEMPLATE_MARKER,
     name_some,
+    parse_detail,
     parse_phone,
     parse_sha256,
     printable,
@@ -68,16 +69,7 @@ class Media:
 
 @dataclass(frozen=True)
 class MediaItem:
-    """
-    One media file to fetch, with what the DAG author knows about it beforehand.
-
-    :param media_id: the media ID.
-    :param sha256: the expected SHA-256 in lower-case hex; None where it is not known.
-    :param mime_type: the MIME type the sender declared; None leaves it to NXCloud's answer.
-    :param file_name: the file name the sender gave; None leaves it to NXCloud's answer.
-    :param business_phone: the merchant number it was sent to, digits only; None for the task's.
-    :param given: its mapping as given; None where it was given as an ID.
-    """
+    """One media file to fetch, with what is known about it beforehand; ``given`` is its mapping as given."""
 
     media_id: str
     sha256: str | None = None
@@ -127,12 +119,7 @@ def parse_media_ids(value: object) -> list[MediaItem]:
 
 
 def parse_literal(text: str) -> Any:
-    """
-    Read text that is JSON or a Python literal of a list, tuple or mapping.
-
-    :param text: the text.
-    :return: what it stands for; the text itself where it is neither.
-    """
+    """Read text that is JSON or a Python literal of a list, tuple or mapping; return other text as it is."""
     for parse in (json.loads, ast.literal_eval):
         try:
             parsed = parse(text.strip())
@@ -176,13 +163,8 @@ def _parse_entry(entry: object, where: str, problems: list[str]) -> MediaItem:
             remedy=f"rename the key of its media ID; it has {keys or 'none'}",
         )
 
-    def detail(key: str, parse: Callable[[Any], Any]) -> Any:
-        value = entry.get(key)
-        try:
-            return None if value is None or value == "" else parse(value)
-        except ValueError as error:
-            problems.append(f"{where}[{key!r}] {error}")
-            return None
+    def detail(key: str, parse: Callable[[Any], str]) -> str | None:
+        return parse_detail(entry.get(key), parse, f"{where}[{key!r}]", problems)
 
     phone = entry.get("business_phone")
     try:
@@ -206,14 +188,7 @@ def _text(value: object) -> str:
 
 
 def check_media_id(media_id: object, where: str) -> str:
-    """
-    Refuse what cannot be a media ID.
-
-    :param media_id: the media ID.
-    :param where: what the error text calls it.
-    :return: the same.
-    :raises NxCloudInputError: when it is not text, empty, too long, or has characters no ID has.
-    """
+    """Return a media ID, or refuse what cannot be one; ``where`` is what the error calls it."""
     if not isinstance(media_id, str):
         raise _no_text(f"{where} must be a media ID given as text", media_id)
     if not media_id.strip():
@@ -244,20 +219,19 @@ def _merge(known: MediaItem, other: MediaItem) -> MediaItem:
         raise NxCloudInputError(
             f"media_ids has {known.media_id!r} twice, with different sha256: {known.sha256} and {other.sha256}"
         )
-    return MediaItem(
-        known.media_id,
-        known.sha256 or other.sha256,
-        known.mime_type or other.mime_type,
-        known.file_name or other.file_name,
-        known.business_phone or other.business_phone,
-        _complete(known.given, other.given),
+    return replace(
+        known,
+        sha256=known.sha256 or other.sha256,
+        mime_type=known.mime_type or other.mime_type,
+        file_name=known.file_name or other.file_name,
+        business_phone=known.business_phone or other.business_phone,
+        given=complete(known.given or {}, other.given or {}) or None,
     )
 
 
-def _complete(known: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if known is None or other is None:
-        return known or other
-    return {**other, **{key: value for key, value in known.items() if value is not None}}
+def complete(known: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what comes later where nothing is known."""
+    return {**known, **{key: value for key, value in later.items() if known.get(key) is None}}
 
 
 def _no_text(rule: str, value: object) -> NxCloudInputError:

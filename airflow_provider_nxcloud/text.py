@@ -8,6 +8,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: Controls, bidi marks and overrides, line separators, surrogates, noncharacters. A table, because
 #: ``str.isprintable`` differs between Python versions and refuses the joiners of Persian, Hindi and emoji and the
@@ -55,6 +58,17 @@ def parse_phone(value: object) -> str:
     if not re.fullmatch("[0-9]{5,20}", digits):
         raise ValueError(f"must be 5 to 20 digits, country code included, not {value!r:.100}")
     return digits
+
+
+def parse_detail(value: object, parse: Callable[[Any], T], name: str, problems: list[str]) -> T | None:
+    """Read a detail; None where it is missing, empty or makes no sense, of which ``problems`` gets a line."""
+    if value is None or value == "":
+        return None
+    try:
+        return parse(value)
+    except ValueError as error:
+        problems.append(f"{name} {error}")
+        return None
 
 
 def warn_of(log: logging.Logger, what: str, problems: Sequence[str]) -> None:

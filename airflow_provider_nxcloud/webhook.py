@@ -12,12 +12,13 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timezone
 from typing import Any, TypeVar
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
-from airflow_provider_nxcloud.media import check_media_id
-from airflow_provider_nxcloud.text import parse_phone, parse_sha256, warn_of
+from airflow_provider_nxcloud.media import check_media_id, complete
+from airflow_provider_nxcloud.text import parse_detail, parse_phone, parse_sha256, warn_of
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,8 @@ def media_from_webhook(payload: object) -> list[dict[str, Any]]:
     """
     reader = _Reader()
     media: dict[str, dict[str, Any]] = {}
-    for callback, where in reader.callbacks(payload):
-        for item in reader.media_of(callback, where):
-            known = media.setdefault(item["media_id"], item)
-            known.update({key: value for key, value in item.items() if known[key] is None})
+    for item in reader.media_in(payload):
+        media[item["media_id"]] = complete(media.get(item["media_id"], {}), item)
     warn_of(log, "Left out of the webhook's messages", reader.left_out)
     warn_of(log, "Not understood and set to None", reader.not_understood)
     return list(media.values())
@@ -66,44 +65,37 @@ class _Reader:
         self.left_out: list[str] = []
         self.not_understood: list[str] = []
 
-    def callbacks(self, payload: object) -> Iterator[tuple[dict[str, Any], str]]:
-        try:
-            loaded = _load(payload)
-        except ValueError as error:
-            raise NxCloudInputError(f"payload {error}") from error
-        places = (
-            [f"payload[{index}]" for index in range(len(loaded))] if isinstance(loaded, list) else ["payload"]
-        )
-        loaded = loaded if isinstance(loaded, list) else [loaded]
-        callbacks = []
-        for entry, where in zip(loaded, places, strict=True):
-            try:
-                callbacks.append((_check_object(_load(entry)), where))
-            except ValueError as error:
-                self.left_out.append(f"{where} {error}")
-        if loaded and not callbacks:
+    def media_in(self, payload: object) -> Iterator[dict[str, Any]]:
+        entries = _entries_of(payload)
+        callbacks = 0
+        for where, entry in entries.items():
+            with self._leaving_out(where):
+                callback = _callback(entry)
+                callbacks += 1
+                yield from self._media_of(callback, _messages_of(callback), where)
+        if entries and not callbacks:
             raise NxCloudInputError(f"{self.left_out[0]}; give a webhook callback, or a list of them")
-        for callback, where in callbacks:
-            if problem := _problem_of(callback):
-                self.left_out.append(f"{where} {problem}")
-            else:
-                yield callback, where
 
-    def media_of(self, callback: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
+    @contextmanager
+    def _leaving_out(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            self.left_out.append(f"{where} {error}")
+
+    def _media_of(
+        self, callback: dict[str, Any], messages: list[Any], where: str
+    ) -> Iterator[dict[str, Any]]:
         merchant = self._merchant(callback, where)
         contacts = callback.get("contacts")
         contacts = [each for each in contacts if isinstance(each, dict)] if isinstance(contacts, list) else []
-        for index, message in enumerate(callback.get("messages") or ()):
+        for index, message in enumerate(messages):
             place = f"{where}.messages[{index}]"
             if isinstance(message, dict) and message.get("id"):
                 place += f" ({_short(message['id'])})"
-            try:
-                item = self._media(message, contacts, place)
-            except ValueError as error:
-                self.left_out.append(f"{place} {error}")
-                continue
-            if item is not None:
-                yield {**item, "business_phone": merchant}
+            with self._leaving_out(place):
+                if item := self._media(message, contacts, place):
+                    yield {**item, "business_phone": merchant}
 
     def _media(self, message: Any, contacts: list[dict[str, Any]], where: str) -> dict[str, Any] | None:
         kind = _type_of(message)
@@ -116,6 +108,8 @@ class _Reader:
             errors = f"; errors: {_short(message['errors'])}" if message.get("errors") else ""
             raise ValueError(f"has no {kind} with an id{errors}")
         sender = self._detail(message, "from", _number, where)
+        theirs = [each for each in contacts if each.get("wa_id") == sender] if sender else contacts
+        contact = theirs[0] if len(theirs) == 1 else {}
         return {
             "media_id": check_media_id(_number(media["id"]), f"{kind}.id"),
             "sha256": self._detail(media, "sha256", parse_sha256, where),
@@ -125,38 +119,23 @@ class _Reader:
             "message_id": self._detail(message, "id", _number, where),
             "message_type": kind,
             "from_number": sender,
-            "user_id": self._user_id(message, sender, contacts, where),
+            "user_id": self._detail(message, "user_id", _number, where)
+            or self._detail(contact, "user_id", _number, where),
             "timestamp": self._detail(message, "timestamp", _timestamp, where),
         }
 
     def _merchant(self, callback: dict[str, Any], where: str) -> str | None:
         metadata = callback.get("metadata")
-        named = [
-            self._detail(callback, "business_phone", _phone, where),
-            self._detail(callback, "merchant_phone", _phone, where),
-            self._detail(
+        return (
+            self._detail(callback, "business_phone", _phone, where)
+            or self._detail(callback, "merchant_phone", _phone, where)
+            or self._detail(
                 metadata if isinstance(metadata, dict) else {}, "display_phone_number", _phone, where
-            ),
-        ]
-        return next(filter(None, named), None)
-
-    def _user_id(
-        self, message: dict[str, Any], sender: str | None, contacts: list[dict[str, Any]], where: str
-    ) -> str | None:
-        theirs = [each for each in contacts if each.get("wa_id") == sender] if sender else contacts
-        sources = [message, *(theirs if len(theirs) == 1 else [])]
-        return next(filter(None, (self._detail(each, "user_id", _number, where) for each in sources)), None)
+            )
+        )
 
     def _detail(self, source: dict[str, Any], field: str, parse: Callable[[Any], T], where: str) -> T | None:
-        """Return a detail; None when it is missing, null, empty or not understood."""
-        value = source.get(field)
-        if value is None or value == "":
-            return None
-        try:
-            return parse(value)
-        except ValueError as error:
-            self.not_understood.append(f"{where} {field} {error}")
-            return None
+        return parse_detail(source.get(field), parse, f"{where} {field}", self.not_understood)
 
 
 def _load(value: object) -> Any:
@@ -169,25 +148,37 @@ def _load(value: object) -> Any:
         raise ValueError(f"is not JSON: {error}") from error
 
 
-def _check_object(callback: object) -> dict[str, Any]:
-    if not isinstance(callback, dict):
-        raise ValueError(f"must be a webhook callback (a JSON object), not {_kind(callback)}")
-    return callback
-
-
 def _int(digits: str) -> int | float:
     # Python refuses thousands of digits, and with them the whole text.
     return int(digits) if len(digits) < 100 else math.inf
 
 
-def _problem_of(callback: dict[str, Any]) -> str | None:
-    messages = callback.get("messages")
-    if messages is None and callback.get("statuses") is None:
-        return "is no callback: it has neither messages nor statuses"
-    name = "statuses" if messages is None else "messages"
-    if not isinstance(callback[name], list):
-        return f"has {name} that are no list but {_kind(callback[name])}"
-    return None
+def _entries_of(payload: object) -> dict[str, Any]:
+    """Return what may be callbacks, by where they are."""
+    try:
+        loaded = _load(payload)
+    except ValueError as error:
+        raise NxCloudInputError(f"payload {error}") from error
+    if isinstance(loaded, list):
+        return {f"payload[{index}]": entry for index, entry in enumerate(loaded)}
+    return {"payload": loaded}
+
+
+def _callback(entry: object) -> dict[str, Any]:
+    callback = _load(entry)
+    if not isinstance(callback, dict):
+        raise ValueError(f"must be a webhook callback (a JSON object), not {_kind(callback)}")
+    return callback
+
+
+def _messages_of(callback: dict[str, Any]) -> list[Any]:
+    for name in ("messages", "statuses"):
+        found = callback.get(name)
+        if found is not None and not isinstance(found, list):
+            raise ValueError(f"has {name} that are no list but {_kind(found)}")
+        if found is not None:
+            return found if name == "messages" else []
+    raise ValueError("is no callback: it has neither messages nor statuses")
 
 
 def _type_of(message: Any) -> str:
