@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What to make a connection with where Airflow lacks the provider's own type.
-_STAND_IN_TYPES = {"generic", "http", "https"}
+#: The provider's own type, and those to make a connection with where Airflow lacks it.
+_TYPES = {"nxcloud", "generic", "http", "https"}
 #: Before the names of extra fields in connections made before Airflow 2.3; Airflow 2's Test button sends them so.
 _FORM_PREFIX = "extra__nxcloud__"
 _PHONE_ARGUMENT = "argument business_phone"
@@ -59,18 +59,17 @@ class ConnectionSettings(ExtraSettings):
         scheme = check("schema", parse_scheme, _given(connection.schema))
         port = check("port", parse_port, _given(connection.port))
         extra = check("extra", _read_extra, connection.extra)
-        _warn_of_type(conn_id, connection.conn_type)
         for name in EXTRA_FIELDS:
-            old = _given(extra.get(_FORM_PREFIX + name))
-            if old is not None and _given(extra.get(name)) in (None, [], {}, old):
+            old = extra.get(_FORM_PREFIX + name)
+            if old is not None and extra.get(name) in (None, [], {}, old):
                 extra[name] = extra.pop(_FORM_PREFIX + name)
-        _warn_of_ignored(conn_id, extra)
+        _warn_of_what_is_odd(conn_id, connection.conn_type, extra)
         if business_phone is not None:
             extra["business_phone"] = check(_PHONE_ARGUMENT, parse_phone, business_phone)
         options = {
-            name: check(f"{name} (in extra)", field.parse, value)
+            name: check(f"{name} (in extra)", field.parse, extra[name])
             for name, field in EXTRA_FIELDS.items()
-            if (value := _given(extra.get(name))) is not None
+            if name in extra
         }
         return cls(
             conn_id=conn_id,
@@ -135,40 +134,34 @@ def _access_key(value: object) -> str:
 
 def _read_extra(raw: object) -> dict[str, Any]:
     """
-    Return the extra as a new dictionary.
+    Return what is filled in of the extra.
 
     From the raw text: ``extra_dejson`` waits for Airflow 3's supervisor, which an event loop must not, and
     takes text that is no JSON for an empty extra.
     """
-    if _given(raw) is None:
-        return {}
+    raw = _given(raw)
     try:
-        extra = json.loads(raw) if isinstance(raw, str) else raw
+        extra = json.loads(raw) if isinstance(raw, str) else raw or {}
     except (ValueError, RecursionError):
         extra = None
     if not isinstance(extra, dict):
         raise ValueError('must be a JSON object such as {"business_phone": "8613800000000"}')
-    return dict(extra)
+    return {name: value for name, value in extra.items() if _given(value) is not None}
 
 
-def _warn_of_type(conn_id: str, conn_type: str | None) -> None:
+def _warn_of_what_is_odd(conn_id: str, conn_type: str | None, extra: Mapping[str, Any]) -> None:
     # URIs may carry a scheme in the type: nxcloud+http.
-    if conn_type and conn_type.partition("+")[0] != "nxcloud" and conn_type not in _STAND_IN_TYPES:
+    if conn_type and conn_type.partition("+")[0] not in _TYPES:
         log.warning(
             "Connection %r is of type %r, not nxcloud; its login and password are used as NXCloud's access key "
             "and secret",
             conn_id,
             conn_type,
         )
-
-
-def _warn_of_ignored(conn_id: str, extra: dict[str, Any]) -> None:
-    if ignored := {
-        name for name, value in extra.items() if name not in EXTRA_FIELDS and _given(value) is not None
-    }:
+    if ignored := sorted(map(repr, extra.keys() - EXTRA_FIELDS.keys())):
         log.warning(
             "Connection %r, extra: ignoring %s; known fields are %s",
             conn_id,
-            ", ".join(sorted(map(repr, ignored))),
+            ", ".join(ignored),
             ", ".join(EXTRA_FIELDS),
         )
