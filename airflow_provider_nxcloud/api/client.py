@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -40,7 +41,6 @@ RESPONSE_TIMEOUTS = 2
 #: An ID that NXCloud never gives, for a read-only call whose response proves the connection.
 _PROBE_MEDIA_ID = "0"
 _BODY_PARAMETER_MISSING = 9000
-_TRANSIENT = (NxCloudUnavailableError, NxCloudMediaNotReadyError)
 
 
 class NxCloudClient:
@@ -53,10 +53,6 @@ class NxCloudClient:
     (:mod:`airflow_provider_nxcloud.api.rate_limiter`).
     When NXCloud calls the timestamp expired (1004), the client learns its clock from the response and repeats
     the call.
-
-    :param settings: the connection's settings.
-    :param sleep: waits between attempts, that many seconds; may raise, which ends the call.
-    :param log_once: chooses which failures are logged; default: one a minute and cause.
     """
 
     def __init__(
@@ -74,68 +70,31 @@ class NxCloudClient:
         self._log_once = log_once or OncePerCause(RETRY_LOG_INTERVAL)
 
     def call(self, action: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """
-        Call a JSON action of bizType 2 (WhatsApp), with retries.
-
-        Source: NXCloud, "API Interface Invocation Convention".
-
-        :param action: the action, for example ``deleteMedia``; the last segment of the URL.
-        :param payload: the body, JSON-serialisable.
-        :return: the response's ``data``; empty where NXCloud sends none.
-        :raises NxCloudInputError: when the action is not a word.
-        :raises NxCloudError: the subclass that fits the response, see :mod:`airflow_provider_nxcloud.exceptions`.
-        """
+        """Call a JSON action of bizType 2 (WhatsApp), with retries."""
         if not (action.isascii() and action.isalnum()):
             raise NxCloudInputError(f"action must be the name of an NXCloud action, not {action!r:.100}")
         call = ApiCall(action, self.settings.conn_id)
         return self._with_retries(lambda: data_or_raise(self._ask(call, payload), call))
 
     def get_media(self, media_id: str, business_phone: str | None = None) -> Media:
-        """
-        Ask where a media file can be downloaded, with retries.
-
-        Source: NXCloud, "WhatsApp API getMedia".
-
-        :param media_id: the media ID.
-        :param business_phone: the merchant number it was sent to; None for the one in the settings.
-        :return: MIME type, file name and the URL, which lives for minutes.
-        :raises NxCloudMediaNotReadyError: when NXCloud cannot serve this media file now.
-        :raises NxCloudError: the subclass that fits the response otherwise.
-        """
+        """Ask where a media file can be downloaded, with retries."""
         return self._with_retries(lambda: self._get_media_once(media_id, business_phone))
 
-    def delete_media(self, media_id: str, business_phone: str | None = None) -> bool:
-        """
-        Delete a media file at NXCloud, as ``NxCloudHook.delete_media`` describes.
-
-        :param media_id: the media ID.
-        :param business_phone: the merchant number it was sent to; None for the one in the settings.
-        :return: ``data.success``.
-        :raises NxCloudError: the subclass that fits the response.
-        """
+    def delete_media(self, media_id: str) -> bool:
+        """Delete a media file at NXCloud, with retries only while it does not answer."""
         check_media_id(media_id, "media_id")
 
         def delete() -> bool:
-            call, data = self._ask_about_media("deleteMedia", media_id, business_phone)
+            call, data = self._ask_about_media("deleteMedia", media_id, None)
             if not isinstance(success := data.get("success"), bool):
-                raise call.error(
-                    NxCloudMediaNotReadyError,
-                    "NXCloud did not say whether it deleted the media file",
-                    TEMPORARY,
-                )
+                cause = "NXCloud did not say whether it deleted the media file"
+                raise call.error(NxCloudMediaNotReadyError, cause, TEMPORARY)
             return success
 
         return self._with_retries(delete, NxCloudUnavailableError)
 
     def is_available(self, media_id: str, business_phone: str | None = None) -> bool:
-        """
-        Ask once, without retries, whether a media file is available.
-
-        :param media_id: the media ID.
-        :param business_phone: the merchant number it was sent to; None for the one in the settings.
-        :return: False also, with a log line, while the API cannot be reached or returns an invalid response.
-        :raises NxCloudError: the subclass that fits, when waiting can never help.
-        """
+        """Ask once whether a media file is available; what waiting can never fix is raised."""
         try:
             self._get_media_once(media_id, business_phone)
         except NxCloudMediaNotReadyError:
@@ -149,62 +108,55 @@ class NxCloudClient:
         return True
 
     def probe(self) -> None:
-        """
-        Prove the settings with a read-only call: getMedia for an ID that does not exist.
-
-        :raises NxCloudError: the subclass that says what is wrong; any other response proves the settings.
-        """
-        phone = self.settings.business_phone
-        call = ApiCall("getMedia", self.settings.conn_id, business_phone=self._phone_text(None))
-        payload = {"messaging_product": "whatsapp", "Media-ID": _PROBE_MEDIA_ID}
-        answer = self._ask(call, {"business_phone": phone, **payload} if phone else payload)
+        """Prove the settings with a read-only call, or raise what is wrong with them."""
+        call, payload = self._about_media("getMedia", _PROBE_MEDIA_ID, None)
+        call = replace(call, media_id=None)
+        answer = self._ask(call, payload)
         # Asked without a number, NXCloud misses one only after it has accepted the signature.
-        if answer.code == _BODY_PARAMETER_MISSING and not phone:
+        if answer.code == _BODY_PARAMETER_MISSING and not self.settings.business_phone:
             return
         # Any code proves a connection but those that say what is wrong with it.
         if issubclass(describe_code(answer.code).error, AirflowFailException):
             data_or_raise(answer, call)
 
-    def _phone_text(self, given: str | None) -> str | None:
-        """Return the number that getMedia is called with, and who gave it."""
-        settings = self.settings
-        phone, source = (given, "media_ids") if given else (settings.business_phone, settings.phone_source)
-        return phone and f"{phone} ({source})"
-
     def _with_retries(self, attempt: Callable[[], T], *transient: type[NxCloudError]) -> T:
         return call_with_retries(
             lambda: self._rate_limiter.call(attempt),
-            *(transient or _TRANSIENT),
+            *(transient or (NxCloudUnavailableError, NxCloudMediaNotReadyError)),
             max_attempts=self.settings.max_attempts,
             sleep=self._sleep,
             log_once=self._log_once,
         )
 
+    def _about_media(
+        self, action: str, media_id: str, business_phone: str | None
+    ) -> tuple[ApiCall, dict[str, str]]:
+        """Return a call about one media file and its body."""
+        phone, source = business_phone, "media_ids"
+        if not phone:
+            phone, source = self.settings.business_phone, self.settings.phone_source
+        call = ApiCall(action, self.settings.conn_id, media_id, phone and f"{phone} ({source})")
+        payload = {"messaging_product": "whatsapp", "Media-ID": media_id}
+        return call, {"business_phone": phone, **payload} if phone else payload
+
     def _ask_about_media(
         self, action: str, media_id: str, business_phone: str | None
     ) -> tuple[ApiCall, dict[str, Any]]:
-        call = ApiCall(action, self.settings.conn_id, media_id, self._phone_text(business_phone))
-        phone = business_phone or self.settings.business_phone
-        if phone is None:
-            raise call.error(
-                NxCloudInputError,
-                "business_phone is missing",
-                "give it as an argument or in the extra of the connection",
-            )
-        payload = {"business_phone": phone, "messaging_product": "whatsapp", "Media-ID": media_id}
+        call, payload = self._about_media(action, media_id, business_phone)
+        if "business_phone" not in payload:
+            remedy = "give it as an argument or in the extra of the connection"
+            raise call.error(NxCloudInputError, "business_phone is missing", remedy)
         return call, data_or_raise(self._ask(call, payload), call)
 
     def _get_media_once(self, media_id: str, business_phone: str | None) -> Media:
         call, data = self._ask_about_media("getMedia", media_id, business_phone)
-        url, mime_type, file_name = (data.get(key) for key in ("url", "mime_type", "file_name"))
-        if not isinstance(url, str) or not url:
-            raise call.error(NxCloudMediaNotReadyError, "NXCloud answered success without a url", TEMPORARY)
-        return Media(
-            media_id,
-            printable(mime_type) if isinstance(mime_type, str) else None,
-            printable(file_name) if isinstance(file_name, str) else None,
-            url,
+        url, mime_type, file_name = (
+            value if isinstance(value := data.get(key), str) else ""
+            for key in ("url", "mime_type", "file_name")
         )
+        if not url:
+            raise call.error(NxCloudMediaNotReadyError, "NXCloud answered success without a url", TEMPORARY)
+        return Media(media_id, printable(mime_type) or None, printable(file_name) or None, url)
 
     def _ask(self, call: ApiCall, payload: Mapping[str, Any]) -> ApiResponse:
         body = json.dumps(payload).encode()
@@ -232,10 +184,6 @@ class NxCloudClient:
         try:
             response = self._transport.send("POST", url, sign, body, until=until)
         except TransportError as error:
-            raise call.error(
-                NxCloudUnavailableError,
-                f"NXCloud cannot be reached: {error}",
-                error.remedy
-                or f"check network, proxies and host of the connection, {origin(settings.base_url)}",
-            ) from None
+            check = f"check network, proxies and host of the connection, {origin(settings.base_url)}"
+            raise call.unavailable(f"NXCloud cannot be reached: {error}", error.remedy or check) from None
         return parse_response(response, call, secrets=(headers["sign"], settings.access_secret))

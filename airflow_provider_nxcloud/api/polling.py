@@ -42,8 +42,7 @@ class AvailabilityPoller:
     @classmethod
     def of_this_loop(cls) -> AvailabilityPoller:
         """Return those of the running event loop."""
-        loop = asyncio.get_running_loop()
-        return _of_loop.get(loop) or _of_loop.setdefault(loop, cls())
+        return _of_loop.setdefault(asyncio.get_running_loop(), cls())
 
     async def client(self, conn_id: str, business_phone: str | None) -> NxCloudClient:
         """Return a client, its connection looked up now: one for all whose connection says the same."""
@@ -62,7 +61,15 @@ class AvailabilityPoller:
         for client in self._clients:
             if client.settings == settings:
                 return client
-        client = await _in_thread(lambda: _make_client(settings, self._log_once))
+
+        def make_client() -> NxCloudClient:
+            # Imported here, because that takes longer than an event loop should be held.
+            from airflow_provider_nxcloud.api.client import NxCloudClient
+
+            settings.mask_secrets()
+            return NxCloudClient(settings, log_once=self._log_once)
+
+        client = await _in_thread(make_client)
         self._clients.add(client)
         return client
 
@@ -71,9 +78,7 @@ class AvailabilityPoller:
     ) -> MediaAvailability:
         """Return what is known about a media file, shared by all who wait for it through this client."""
         key = (client, media_id, business_phone)
-        return self._availabilities.get(key) or self._availabilities.setdefault(
-            key, MediaAvailability(client, media_id, business_phone, self._turns)
-        )
+        return self._availabilities.setdefault(key, MediaAvailability(*key, self._turns))
 
 
 #: Not one for all, because what asyncio offers for waiting belongs to a loop.
@@ -83,14 +88,12 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AvailabilityPoller] = Wea
 class MediaAvailability:
     """Whether one media file is available, asked once for all who wait for it; ``turns`` is held meanwhile."""
 
-    __slots__ = ("__weakref__", "_answer", "_ask_once", "_asking", "_number", "_turns")
-
     def __init__(
         self, client: NxCloudClient, media_id: str, business_phone: str | None, turns: asyncio.Semaphore
     ) -> None:
-        self._ask_once = partial(client.is_available, media_id, business_phone)
+        self._ask = partial(client.is_available, media_id, business_phone)
         self._turns = turns
-        self._asking: asyncio.Event | None = None
+        self._asking = asyncio.Lock()
         self._answer: bool | NxCloudError = False
         self._number = 0
 
@@ -100,38 +103,17 @@ class MediaAvailability:
 
         The answer may be one that somebody else has got since, or is about to get.
         """
-        while self._number == seen:
-            if self._asking:
-                await self._asking.wait()  # whoever asks may be cancelled before there is an answer
-            else:
-                await self._ask()
+        async with self._asking:
+            if self._number == seen:
+                async with self._turns:
+                    try:
+                        self._answer = await _in_thread(self._ask)
+                    except NxCloudError as error:
+                        self._answer = error
+                self._number += 1
         if isinstance(self._answer, NxCloudError):
             raise self._answer
         return self._answer, self._number
-
-    async def _ask(self) -> None:
-        self._asking = asked = asyncio.Event()
-        try:
-            async with self._turns:
-                self._answer = await _in_thread(self._ask_in_thread)
-            self._number += 1
-        finally:
-            self._asking = None
-            asked.set()
-
-    def _ask_in_thread(self) -> bool | NxCloudError:
-        try:
-            return self._ask_once()
-        except NxCloudError as error:
-            return error
-
-
-def _make_client(settings: ConnectionSettings, log_once: OncePerCause) -> NxCloudClient:
-    # Imported here, because that takes longer than an event loop should be held.
-    from airflow_provider_nxcloud.api.client import NxCloudClient
-
-    settings.mask_secrets()
-    return NxCloudClient(settings, log_once=log_once)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

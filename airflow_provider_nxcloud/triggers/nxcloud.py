@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -90,26 +90,21 @@ class NxCloudMediaTrigger(BaseTrigger):
 async def _check(missing: Mapping[MediaAvailability, int]) -> dict[MediaAvailability, int]:
     """Check each media file, a few at a time to leave other triggers their turn, and return what is missing."""
     todo = iter(missing.items())
-    still_missing: dict[MediaAvailability, int] = {}
-    if len(missing) <= 1:  # thousands of triggers wait for one media file each, and a task costs
-        await _check_some(todo, still_missing)
+    still_missing = {}
+
+    async def check_some() -> None:
+        for media, seen in todo:
+            available, number = await media.available(seen)
+            if not available:
+                still_missing[media] = number
+
+    if len(missing) == 1:  # thousands of triggers wait for one media file each, and a task costs
+        await check_some()
         return still_missing
-    some = [
-        asyncio.ensure_future(_check_some(todo, still_missing))
-        for _ in range(min(MAX_CONCURRENT_CALLS, len(missing)))
-    ]
+    some = [asyncio.ensure_future(check_some()) for _ in range(min(MAX_CONCURRENT_CALLS, len(missing)))]
     try:
         await asyncio.gather(*some)
     finally:
         for each in some:
             each.cancel()
     return still_missing
-
-
-async def _check_some(
-    todo: Iterator[tuple[MediaAvailability, int]], still_missing: dict[MediaAvailability, int]
-) -> None:
-    for media, seen in todo:
-        available, number = await media.available(seen)
-        if not available:
-            still_missing[media] = number

@@ -152,7 +152,7 @@ def test_delete_media_returns_false_where_nxcloud_says_so(sandbox, hook):
 
 def test_delete_media_for_another_number_names_it(sandbox, hook, connect):
     connect(extra={"business_phone": None})
-    assert NxCloudHook().client.delete_media(MEDIA_ID, sandbox.business_phone) is True
+    assert NxCloudHook(business_phone=sandbox.business_phone).delete_media(MEDIA_ID) is True
 
 
 @pytest.mark.parametrize(
