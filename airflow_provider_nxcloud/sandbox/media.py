@@ -46,30 +46,15 @@ class SandboxMedia:
         return hashlib.md5(self.content, usedforsecurity=False).hexdigest()
 
     def ask(self) -> bool:
-        """
-        Count one ``getMedia`` call; calls for one media file must not overlap.
-
-        :return: whether this call finds the media available.
-        """
+        """Count one ``getMedia`` call, and return whether it finds the media file; calls must not overlap."""
         self._asked += 1
         waited = time.monotonic() - self._created
         return self._asked > self.available_after_calls and waited >= self.available_after_seconds
 
 
 def load_samples() -> dict[str, SandboxMedia]:
-    """
-    Read the sample files that come with the package, one of each kind that WhatsApp knows.
-
-    :return: the samples by media ID.
-    """
+    """Read the sample files that come with the package, one of each kind that WhatsApp knows, by media ID."""
     folder = resources.files("airflow_provider_nxcloud.sandbox").joinpath("samples")
-    entries = json.loads(folder.joinpath("samples.json").read_text(encoding="utf-8"))
-    return {
-        entry["media_id"]: SandboxMedia(
-            entry["media_id"],
-            folder.joinpath(entry["file"]).read_bytes(),
-            entry["mime_type"],
-            entry["file_name"],
-        )
-        for entry in entries
-    }
+    rows = json.loads(folder.joinpath("samples.json").read_text(encoding="utf-8"))
+    samples = [SandboxMedia(content=folder.joinpath(row.pop("file")).read_bytes(), **row) for row in rows]
+    return {media.media_id: media for media in samples}
