@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from airflow_provider_nxcloud.sandbox.server import FAULTS, NxCloudSandbox
+from airflow_provider_nxcloud.sandbox.faults import FAULTS
+from airflow_provider_nxcloud.sandbox.server import NxCloudSandbox
 from airflow_provider_nxcloud.sandbox.state import SandboxRequest
 
 _VARIABLE = "AIRFLOW_CONN_NXCLOUD_DEFAULT"

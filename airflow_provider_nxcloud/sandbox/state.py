@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from email.message import Message
+from functools import cached_property
+from typing import Any, Literal
+from urllib.parse import unquote
 
 from airflow_provider_nxcloud.sandbox.media import SandboxMedia, load_samples
+
+MEDIA_PATH = "/media/"
 
 
 @dataclass
@@ -17,60 +23,59 @@ class SandboxRequest:
     """
     What the sandbox records of one request, from the moment it has arrived.
 
-    :param kind: ``download`` for paths under ``/media/``, ``api`` for every other one.
     :param method: its method.
-    :param path: its path, without the query that would give access to the media file.
+    :param path: its path, without the query.
+    :param query: its query, which gives access to the media file.
     :param headers: its headers, a mapping whose keys match in any case.
     :param body: its body.
-    :param media_id: the media file it is about, if it names one.
     :param at: when it arrived, in seconds of ``time.monotonic()``.
     :param status: the HTTP status of the answer; 0 until there is one, and if no byte is ever sent.
     """
 
-    kind: Literal["api", "download"]
     method: str
     path: str
-    headers: Mapping[str, str] = field(repr=False)
+    query: str = field(repr=False)
+    headers: Message = field(repr=False)
     body: bytes = field(repr=False)
-    media_id: str | None
-    at: float
+    at: float = field(default_factory=time.monotonic)
     status: int = 0
+    #: ``download`` for paths under ``/media/``, ``api`` for every other one.
+    kind: Literal["api", "download"] = field(init=False)
+    #: The media file it is about, if it names one.
+    media_id: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.path.startswith(MEDIA_PATH):
+            self.kind, self.media_id = "download", unquote(self.path.removeprefix(MEDIA_PATH))
+        else:
+            named = self.document.get("Media-ID") if isinstance(self.document, dict) else None
+            self.kind, self.media_id = "api", named if isinstance(named, str) else None
+
+    @cached_property
+    def document(self) -> Any:
+        """The body read as JSON; None if it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SandboxState:
-    """
-    Keys, numbers, clock and media files; :class:`NxCloudSandbox` adds the server.
+    """Keys, numbers, clock and media files; :class:`NxCloudSandbox` adds the server."""
 
-    :param access_key: the access key it accepts.
-    :param access_secret: the secret of that key.
-    :param business_phone: the merchant number it knows.
-    :param unbound_phones: merchant numbers that answer 9006.
-    :param url_lifetime: seconds until the URL of a media file expires.
-    :param clock_offset: seconds by which the server's clock is ahead of this machine's.
-    """
-
-    def __init__(
-        self,
-        *,
-        access_key: str,
-        access_secret: str,
-        business_phone: str,
-        unbound_phones: Collection[str],
-        url_lifetime: float,
-        clock_offset: float,
-    ) -> None:
-        self.access_key = access_key
-        self.access_secret = access_secret
-        self.business_phone = business_phone
-        self.unbound_phones = unbound_phones
-        self.url_lifetime = url_lifetime
-        self.clock_offset = clock_offset
-        #: The key of the URLs' signatures, another one for each sandbox.
-        self.url_key = secrets.token_bytes(32)
-        #: The media files it serves, by media ID; filled with the samples.
-        self.media: dict[str, SandboxMedia] = load_samples()
-        self._base_url: str | None = None
-        self._lock = threading.Lock()
+    access_key: str = "sandbox-access-key"
+    access_secret: str = "sandbox-access-secret"  # noqa: S105 - a published test value
+    business_phone: str = "8613800138000"
+    unbound_phones: Collection[str] = ()
+    url_lifetime: float = 300.0
+    clock_offset: float = 0.0
+    #: The key of the URLs' signatures, another one for each sandbox.
+    url_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), init=False)
+    #: The media files it serves, by media ID; filled with the samples.
+    media: dict[str, SandboxMedia] = field(default_factory=load_samples, init=False)
+    _base_url: str | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def base_url(self) -> str:
@@ -110,9 +115,8 @@ class SandboxState:
         """
         with self._lock:
             if media_id is None:
-                media_id = str(
-                    1 + max((int(known) for known in self.media if known.isdecimal()), default=1000)
-                )
+                numbers = [int(known) for known in self.media if known.isdecimal()]
+                media_id = str(1 + max(numbers, default=1000))
             media = self.media[media_id] = SandboxMedia(
                 media_id, content, mime_type, file_name, available_after_calls, available_after_seconds
             )

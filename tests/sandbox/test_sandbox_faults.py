@@ -460,6 +460,16 @@ def test_fault_rate_hits_about_that_share_and_repeats_with_the_seed():
     assert statuses(2) != first
 
 
+def test_fault_rate_may_be_changed_while_it_runs(client, sandbox):
+    sandbox.fault_rate = 1.0
+
+    for _ in range(30):
+        client.raw("GET", "/elsewhere", b"", {"Connection": "close"}, patience=5)
+
+    # Some faults leave the status as it is, but not 30 times in a row.
+    assert {request.status for request in sandbox.requests} != {404}
+
+
 def test_injected_faults_come_before_random_ones():
     with NxCloudSandbox(fault_rate=1.0) as sandbox:
         sandbox.inject("api.status", status=418, times=None)

@@ -175,6 +175,15 @@ def test_connection_closes_when_the_client_says_so(client):
     assert client.raw_get(Connection="close").end == "closed"
 
 
+def test_client_that_waits_for_100_continue_is_served(client):
+    host, _, port = client.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"x")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
