@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import shlex
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from typing import Any, NoReturn
 
@@ -30,18 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        sandbox = _sandbox(options)
-        sandbox.start()
+        with _sandbox(options) as sandbox:
+            _announce(sandbox)
+            stopped.wait()
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
-        print(f"{parser.prog}: error: {error.strerror}", file=sys.stderr)
-        return 2
-    try:
-        _announce(sandbox)
-        stopped.wait()
-    finally:
-        sandbox.stop()
+        parser.error(f"{error.strerror}")
     return 0
 
 
@@ -85,19 +81,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sandbox(options: argparse.Namespace) -> NxCloudSandbox:
-    sandbox = NxCloudSandbox(
-        host=options.host,
-        port=options.port,
-        access_key=options.access_key,
-        access_secret=options.access_secret,
-        business_phone=options.business_phone,
-        api_latency=options.latency,
-        download_latency=options.latency,
-        url_lifetime=options.url_lifetime,
-        clock_offset=options.clock_offset,
-        rate_limit=options.rate_limit,
-        fault_rate=options.fault_rate,
-    )
+    # A switch that is not named as a setting is handled below.
+    names = {field.name for field in fields(NxCloudSandbox)}
+    settings = {name: value for name, value in vars(options).items() if name in names}
+    sandbox = NxCloudSandbox(**settings, api_latency=options.latency, download_latency=options.latency)
     for media in sandbox.media.values():
         media.available_after_calls = options.available_after_calls
         media.available_after_seconds = options.available_after_seconds
@@ -119,7 +106,7 @@ def _announce(sandbox: NxCloudSandbox) -> None:
     print(f"NXCloud sandbox on {sandbox.base_url}\n\nmedia:")
     for media in sandbox.media.values():
         print(f"  {media.media_id}  {media.mime_type}  {len(media.content)} bytes")
-    fields = {
+    form = {
         "Access key": sandbox.access_key,
         "Access secret": sandbox.access_secret,
         "Base URL": sandbox.base_url,
@@ -127,7 +114,7 @@ def _announce(sandbox: NxCloudSandbox) -> None:
         "Business phone": sandbox.business_phone,
     }
     print("\nconnection nxcloud_default of type NXCloud, in Airflow's form:")
-    for label, value in fields.items():
+    for label, value in form.items():
         print(f"  {label:<14}  {value}")
     print("\nor in the environment of every Airflow process, either of:")
     print(f"export {_VARIABLE}={shlex.quote(sandbox.connection_json)}")
@@ -135,13 +122,10 @@ def _announce(sandbox: NxCloudSandbox) -> None:
 
 
 def _number(text: str, *, least: float, most: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
-    return number
+    with suppress(ValueError):
+        if least <= float(text) <= most:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
 
 
 def _fault(text: str) -> tuple[str, dict[str, Any]]:
