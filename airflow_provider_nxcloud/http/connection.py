@@ -164,7 +164,7 @@ class _LimitedConnection(HTTPConnection):
             return
         # Once closed, the file descriptor may be another connection's, and TLS would use it by its number.
         with suppress(OSError, AttributeError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(_inner(self.sock), socket.SHUT_RDWR)
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
@@ -186,8 +186,13 @@ class _LimitedConnection(HTTPConnection):
         super().send(data)
 
 
+def _inner(sock: Any) -> Any:
+    """Return the socket inside one of pyOpenSSL's, which other software can have put in, or of TLS inside TLS."""
+    return getattr(sock, "socket", sock)
+
+
 def _timeout(sock: Any) -> float:
-    timeout: float | None = sock.gettimeout()
+    timeout: float | None = _inner(sock).gettimeout()  # pyOpenSSL's cannot tell
     return math.inf if timeout is None else timeout
 
 
@@ -213,7 +218,7 @@ class _SocketReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         timeout = min(self._exchange.time_left(), self._idle_timeout)
         # Setting it hands Python's lock to another thread, asking for it does not.
-        if timeout < math.inf and self._socket.gettimeout() != timeout:
+        if timeout < math.inf and _timeout(self._socket) != timeout:
             self._socket.settimeout(timeout)
         try:
             size = self._raw.readinto(buffer)

@@ -20,6 +20,7 @@ import urllib3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from urllib3.contrib import pyopenssl
 
 from airflow_provider_nxcloud.connection.settings import ConnectionSettings
 from airflow_provider_nxcloud.exceptions import NxCloudMediaRefusedError, NxCloudUnavailableError
@@ -176,6 +177,17 @@ def test_tls_certificate_is_checked_as_asked(
 def test_tls_bundle_of_the_environment_that_is_missing_is_told(start, ask, certificates, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     assert "/nowhere/ca.pem" in ask(start(certificates["right"]).url)
+
+
+def test_tls_of_pyopenssl_works_too(start, ask, certificates):
+    """Other software in the process can have put it into urllib3."""
+    pyopenssl.inject_into_urllib3()
+    try:
+        server = start(certificates["right"])
+        assert ask(server.url, verify=certificates["right"]) == "yes"
+        assert "certificate verify failed" in ask(server.url, verify=certificates["wrong"])
+    finally:
+        pyopenssl.extract_from_urllib3()
 
 
 def test_tls_is_not_left_by_a_redirect_of_a_download(start, connect, certificates):
