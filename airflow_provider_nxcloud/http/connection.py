@@ -32,6 +32,8 @@ CheckPeer = Callable[[str], None]
 MAX_OVERHEAD_BYTES = 64 * 1024
 #: So much of a chunk's first line is its size and not counted.
 _CHUNK_SIZE_BYTES = 20
+#: What is read from a socket at once: a head and a usual photo together.
+_READ_BYTES = 128 * 1024
 _TOO_LONG = "it took too long in all"
 
 
@@ -252,7 +254,7 @@ class _CountingReader(io.BufferedReader):
     """Bounds what is read beside the body, which :mod:`http.client` does by lines, and notes what it leaves."""
 
     def __init__(self, raw: _SocketReader) -> None:
-        super().__init__(raw)
+        super().__init__(raw, _READ_BYTES)
         self._source = raw
         self._consumed = 0
         self._overhead = 0

@@ -7,7 +7,9 @@ import hashlib
 import os
 import re
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 _OURS = {"Bucket": "bucket", "Key": "key", "Body": b"", "ContentLength": 0, "ContentMD5": ""}
 #: HeadObject has them too, where they would mean the opposite.
 _CONDITIONS = frozenset({"IfMatch", "IfNoneMatch"})
+#: After so many look-ups one listing tells which of the others are needed, for so many seconds.
+_LOOKS_BEFORE_LISTING = 16
+_LISTING_SECONDS = 60.0
 _REGION = re.compile(
     r"\bs3[.-](?:dualstack\.)?(?:oss-)?([a-z]+-[a-z0-9-]*?)(?:-internal)?"
     r"\.(?:amazonaws|aliyuncs|backblazeb2|wasabisys)\."
@@ -36,6 +41,14 @@ class S3Storage(ObjectStorage):
     conn_type = "aws"
     content_type = "ContentType"
     metadata = "Metadata"
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._lock = threading.Lock()
+        self._looks = 0
+        #: Every key below the destination, None where one request could not tell them all.
+        self._listed: set[str] | None = None
+        self._listed_until = 0.0
 
     @staticmethod
     def check_connection(connection: Any) -> None:
@@ -79,21 +92,42 @@ class S3Storage(ObjectStorage):
 
     def _look(self, path: str) -> tuple[int, Mapping[str, str]]:
         """Return size and metadata: s3fs's own info lists too where there is no object."""
-        fs = self._fs
-        bucket, key, _ = fs.split_path(path)
-        # s3fs hands HeadObject what it takes of these: an SSE-C key, RequestPayer, ExpectedBucketOwner.
-        shared = {name: value for name, value in self._write_kwargs.items() if name not in _CONDITIONS}
-        place = {"Bucket": bucket, "Key": key, **fs.req_kw}
+        bucket, key, _ = self._fs.split_path(path)
+        if self._is_absent(key):
+            raise FileNotFoundError(path)
         try:
-            answer = fs.call_s3("head_object", fs.kwargs, shared, **place)
+            answer = self._call("head_object", Bucket=bucket, Key=key)
         except FileNotFoundError:
             raise
         except Exception:
             # The answer to a HEAD has no body that could say why; the one to a GET has.
-            fs.call_s3("get_object", fs.kwargs, shared, **place, Range="bytes=0-0")
+            self._call("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
             raise
         _check_answer(answer)
         return answer["ContentLength"], answer.get("Metadata") or {}
+
+    def _is_absent(self, key: str) -> bool:
+        """Tell what needs no look-up: a key that a recent listing of the whole destination does not have."""
+        with self._lock:
+            self._looks += 1
+            if self._looks > _LOOKS_BEFORE_LISTING and time.monotonic() > self._listed_until:
+                self._listed = self._list()
+                self._listed_until = time.monotonic() + _LISTING_SECONDS
+            return self._listed is not None and key not in self._listed
+
+    def _list(self) -> set[str] | None:
+        bucket, folder, _ = self._fs.split_path(self._path)
+        with suppress(Exception):  # it may not list, or the store cannot: then each object is looked up
+            page = self._call("list_objects_v2", Bucket=bucket, Prefix=f"{folder}/" if folder else "")
+            if page["IsTruncated"] is False:
+                return {each["Key"] for each in page.get("Contents", ())}
+        return None
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        fs = self._fs
+        # s3fs hands each what it takes of these: an SSE-C key, RequestPayer, ExpectedBucketOwner.
+        shared = {name: value for name, value in self._write_kwargs.items() if name not in _CONDITIONS}
+        return fs.call_s3(method, fs.kwargs, shared, **arguments, **fs.req_kw)
 
     def _open(self, path: str, size: int, options: Mapping[str, Any]) -> AbstractBufferedFile:
         # In its own word only, else s3fs takes RequestPayer out of the calls of a large write.

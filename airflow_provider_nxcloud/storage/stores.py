@@ -75,7 +75,7 @@ class AzureStorage(ObjectStorage):
         return upload
 
 
-_STORAGES = {
+_STORAGES: dict[str, type[ObjectStorage]] = {
     **dict.fromkeys(("s3", "s3a"), S3Storage),
     **dict.fromkeys(("gs", "gcs"), GoogleStorage),
     **dict.fromkeys(("abfs", "abfss", "adl"), AzureStorage),

@@ -180,6 +180,26 @@ def test_skip_sees_what_another_client_wrote_since_the_listing(store, prefix, fe
     assert sandbox.downloads() == []
 
 
+def test_one_listing_spares_s3_the_look_up_of_many_new_objects(store, prefix, fetch, sandbox):
+    names = ["a b", "a+b&c", "100%", "%41", "报价", "é", "(1)'2", *(f"n{number}" for number in range(22))]
+    for name in names:
+        sandbox.add_media(b"text", "text/plain", media_id=f"id {name}", file_name=name)
+    ids = [f"id {name}" for name in names]
+
+    def fetch_all() -> tuple[set[str], list[str]]:
+        store.proxy.reset()
+        records = fetch(ids, object_name="{file_name}/{media_id}")
+        return {record["status"] for record in records}, [each.method for each in store.proxy.requests]
+
+    before, methods = fetch_all()
+    after, methods_after = fetch_all()
+
+    assert (before, after) == ({"stored"}, {"skipped"})
+    if store.scheme == "s3":
+        assert (methods.count("HEAD"), methods.count("GET")) == (16, 1)
+        assert (methods_after.count("HEAD"), methods_after.count("GET")) == (len(ids), 1)
+
+
 def test_skip_tells_the_sha256_that_the_store_keeps(store, prefix, fetch, sandbox):
     sha256 = sandbox.media[PHOTO].sha256
     fetch([PHOTO])

@@ -1,0 +1,138 @@
+"""What one listing of a destination in S3 spares, and when it is not believed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+
+import pytest
+
+from airflow_provider_nxcloud.exceptions import NxCloudStorageError
+from airflow_provider_nxcloud.storage import s3
+from airflow_provider_nxcloud.storage.destination import make_storage
+
+_numbers = count()
+PAGE = (
+    '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>media</Name><Prefix>in/</Prefix>'
+    "<IsTruncated>{truncated}</IsTruncated>{contents}</ListBucketResult>"
+)
+
+
+class Bucket(ThreadingHTTPServer):
+    """Answers each HEAD by whether it has the object, each listing as it is told to, and counts both."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.keys: set[str] = set()
+        self.listing: tuple[int, str] | None = None
+        self.asked: list[str] = []
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def answer(self, method: str, path: str) -> tuple[int, str]:
+        self.asked.append(method)
+        if method == "HEAD":
+            return (200 if path.removeprefix("/media/") in self.keys else 404), ""
+        contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in sorted(self.keys))
+        return self.listing or (200, PAGE.format(truncated="false", contents=contents))
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Bucket
+
+    def _answer(self) -> None:
+        status, body = self.server.answer(self.command, self.path)
+        self.send_response_only(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"0"')
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    do_HEAD = do_GET = _answer  # noqa: N815
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    server = Bucket()
+    conn_id = f"listed_{next(_numbers)}"
+    extra = {"endpoint_url": f"http://127.0.0.1:{server.server_port}", "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "key", "password": "secret", "extra": extra}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    with make_storage(f"s3://{conn_id}@media/in", None, None) as server.storage:
+        yield server
+    server.shutdown()
+    server.server_close()
+
+
+def look_up(bucket: Bucket, *names: str) -> list[bool]:
+    return [bucket.storage.find(name) is not None for name in names]
+
+
+NEW = [f"new{number}" for number in range(30)]
+
+
+def test_few_objects_are_looked_up_one_by_one(bucket):
+    look_up(bucket, *NEW[:16])
+
+    assert bucket.asked == ["HEAD"] * 16
+
+
+def test_many_new_objects_take_one_listing(bucket):
+    bucket.keys = {"in/old"}
+
+    assert look_up(bucket, *NEW, "old") == [False] * 30 + [True]
+    assert bucket.asked == ["HEAD"] * 16 + ["GET", "HEAD"]
+
+
+def test_listing_is_made_once_for_all_threads(bucket):
+    threads = [threading.Thread(target=look_up, args=(bucket, *NEW)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (bucket.asked.count("HEAD"), bucket.asked.count("GET")) == (16, 1)
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        (200, PAGE.format(truncated="true", contents="<Contents><Key>in/other</Key></Contents>")),
+        (200, "<html>please log in</html>"),
+        (200, "<ListBucketResult/>"),
+        (200, "nonsense"),
+        (403, "<Error><Code>AccessDenied</Code></Error>"),
+        (404, ""),
+        (501, "<Error><Code>NotImplemented</Code></Error>"),
+    ],
+)
+def test_listing_that_does_not_tell_all_changes_nothing(listing, bucket):
+    bucket.listing = listing
+    bucket.keys = {"in/old"}
+
+    assert look_up(bucket, *NEW, "old") == [False] * 30 + [True]
+    assert bucket.asked.count("HEAD") == 31
+
+
+def test_listing_is_renewed_when_it_is_old(bucket, monkeypatch):
+    look_up(bucket, *NEW)
+    bucket.keys = {"in/late"}
+    assert look_up(bucket, "late") == [False]
+
+    later = s3.time.monotonic() + s3._LISTING_SECONDS
+    monkeypatch.setattr(s3.time, "monotonic", lambda: later)
+
+    assert look_up(bucket, "late") == [True]
+
+
+def test_object_of_the_listing_that_cannot_be_looked_up_is_an_error(bucket):
+    bucket.keys = {"in/old"}
+    look_up(bucket, *NEW)
+    bucket.answer = lambda method, path: (403, "")
+
+    with pytest.raises(NxCloudStorageError, match="HTTP 403: Forbidden"):
+        look_up(bucket, "old")
