@@ -195,7 +195,7 @@ def check_media_id(media_id: object, where: str) -> str:
         problem = "is empty"
     elif len(media_id) > MAX_MEDIA_ID_LENGTH:
         problem = f"has {len(media_id)} characters, a media ID at most {MAX_MEDIA_ID_LENGTH}"
-    elif media_id != media_id.strip() or any(_kind_of(each) in "CZ" for each in media_id.replace(" ", "")):
+    elif media_id != media_id.strip() or any(map(_is_invisible, media_id.replace(" ", ""))):
         problem = f"has white space around it or a control character: {media_id!r}"
     elif "/" in media_id or ".." in media_id:
         problem = f"has '/' or '..' in it: {media_id!r}"
@@ -208,9 +208,9 @@ def check_media_id(media_id: object, where: str) -> str:
     raise NxCloudInputError(f"{where} {problem}", remedy=_AS_SENT)
 
 
-def _kind_of(character: str) -> str:
-    # By a fixed version of Unicode: str.isprintable differs between Python versions.
-    return unicodedata.ucd_3_2_0.category(character)[0]
+def _is_invisible(character: str) -> bool:
+    # By a fixed version of Unicode: str.isprintable differs between Python versions. Its soft hyphen is a dash.
+    return character == "\xad" or unicodedata.ucd_3_2_0.category(character)[0] in "CZ"
 
 
 def _merge(known: MediaItem, other: MediaItem) -> MediaItem:

@@ -165,6 +165,7 @@ def test_media_ids_duplicates_with_other_hashes_are_refused():
         ("a\nb", "control character"),
         ("a\x00", "control character"),
         ("a\u200b", "control character"),
+        ("a\xadb", "control character"),
         ("a\ud800", "control character"),
         (" a", "white space"),
         ("a ", "white space"),
