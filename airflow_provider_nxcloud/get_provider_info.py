@@ -28,7 +28,12 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        **{kind: [_modules(kind)] for kind in ("hooks", "operators", "sensors", "triggers")},
+        **{
+            kind: [
+                {"integration-name": _NAME, "python-modules": [f"airflow_provider_nxcloud.{kind}.nxcloud"]}
+            ]
+            for kind in ("hooks", "operators", "sensors", "triggers")
+        },
         "extra-links": ["airflow_provider_nxcloud.links.NxCloudDestinationLink"],
         "connection-types": [
             {
@@ -40,7 +45,3 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
     }
-
-
-def _modules(kind: str) -> dict[str, Any]:
-    return {"integration-name": _NAME, "python-modules": [f"airflow_provider_nxcloud.{kind}.nxcloud"]}

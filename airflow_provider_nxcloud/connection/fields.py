@@ -29,7 +29,7 @@ _HOST_GLOB = re.compile(r"[a-z0-9_*?!\[\].:-]+")
 def parse_timeout(value: object) -> float:
     """Return a time limit."""
     try:
-        seconds = float(value if isinstance(value, float) else _scalar_text(value))
+        seconds = float(str(value))
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= MAX_TIMEOUT:
@@ -41,7 +41,7 @@ def parse_timeout(value: object) -> float:
 
 def parse_max_attempts(value: object) -> int:
     """Return a number of attempts."""
-    text = _scalar_text(value).strip()
+    text = str(value).strip()
     if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_ATTEMPTS:
         raise ValueError(f"must be a whole number from 1 to {MAX_ATTEMPTS}, not {value!r:.100}")
     return int(text)
@@ -83,11 +83,6 @@ def parse_media_hosts(value: object) -> tuple[str, ...]:
         raise ValueError(f'must be a list such as ["*.aliyuncs.com"], not {value!r:.100}')
     # Airflow 3's form makes an item of every line, also of an empty last one.
     return tuple(_host_glob(glob) for glob in globs if str(glob).strip())
-
-
-def _scalar_text(value: object) -> str:
-    """Return text or a whole number as text; anything else, True included, as text that no check accepts."""
-    return str(value) if isinstance(value, (str, int)) else ""
 
 
 def _from_json(value: object) -> object:

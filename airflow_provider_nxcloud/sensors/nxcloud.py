@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_nxcloud import exceptions
 from airflow_provider_nxcloud.compat import deferral_timed_out, no_triggerer_runs, same_sensor_outcome
 from airflow_provider_nxcloud.exceptions import ConciseTraceback, NxCloudError
 from airflow_provider_nxcloud.templates import MediaIdsTemplate
@@ -103,19 +104,15 @@ class NxCloudMediaSensor(MediaIdsTemplate, BaseSensorOperator):
         :return: the list of what was asked for, all available.
         :raises NxCloudError: the error that ended the wait, or when the event is not the trigger's.
         """
-        from airflow_provider_nxcloud import exceptions
-
-        status = event.get("status") if isinstance(event, Mapping) else None
-        if event is not None and status == "success":
-            return _as_given(self._items())
-        if event is None or status != "error" or "message" not in event:
-            raise exceptions.NxCloudError(
-                f"unexpected trigger event {event!r:.200}", remedy="clear the task to wait again"
-            )
-        kind = vars(exceptions).get(str(event.get("error")))
-        if not (isinstance(kind, type) and issubclass(kind, AirflowException)):
-            kind = exceptions.NxCloudError
-        raise kind(event["message"])
+        match event:
+            case {"status": "success"}:
+                return _as_given(self._items())
+            case {"status": "error", "message": message, **details}:
+                kind = vars(exceptions).get(str(details.get("error")))
+                if not (isinstance(kind, type) and issubclass(kind, NxCloudError)):
+                    kind = NxCloudError
+                raise kind(message)
+        raise NxCloudError(f"unexpected trigger event {event!r:.200}", remedy="clear the task to wait again")
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral, with the same outcome for a timeout or a crash as without one."""
