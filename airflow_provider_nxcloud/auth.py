@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,6 @@ __all__ = ["NxCloudAuth", "sign"]
 
 #: NXCloud's code for a timestamp more than a minute off its clock.
 TIMESTAMP_EXPIRED = 1004
-#: Digits of the length of an answer that can be NXCloud's.
-_SHORT_LENGTH = 5
 
 
 class NxCloudAuth(AuthBase):
@@ -124,8 +123,7 @@ def _signed_body(request: PreparedRequest) -> str | bytes | None:
 
 def _timestamp_expired(response: Response) -> bool:
     # An answer of NXCloud's is short; a long one, or one without a length, is none and stays unread.
-    length = response.headers.get("Content-Length", "")
-    if not length.isdecimal() or len(length) > _SHORT_LENGTH:
+    if not re.fullmatch("[0-9]{1,5}", response.headers.get("Content-Length", "")):
         return False
     try:
         answer = response.json()

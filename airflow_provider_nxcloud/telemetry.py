@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 def report_metrics(counts: Mapping[str, int], seconds: float, **tags: str) -> None:
-    """
-    Count what was done, wherever ``[metrics]`` of Airflow's configuration sends it.
-
-    Counters are ``nxcloud.media.stored``, ``nxcloud.media.skipped``, ``nxcloud.media.failed`` and
-    ``nxcloud.media.bytes`` (stored now), the timer is ``nxcloud.transfer.duration``.
-    """
+    """Count what was done, wherever ``[metrics]`` of Airflow's configuration sends it."""
     for name, count in counts.items():
         Stats.incr(f"nxcloud.media.{name}", count, tags=tags)
     Stats.timing("nxcloud.transfer.duration", seconds * 1000, tags=tags)

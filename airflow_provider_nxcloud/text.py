@@ -47,7 +47,7 @@ def parse_sha256(value: object) -> str:
     if re.fullmatch("[0-9A-Fa-f]{64}", text):
         return text.lower()
     if re.fullmatch("[0-9A-Za-z+/_-]{43}=?", text):
-        return base64.b64decode(text[:43] + "=", altchars=b"-_" if re.search("[-_]", text) else None).hex()
+        return base64.urlsafe_b64decode(text[:43].replace("+", "-").replace("/", "_") + "=").hex()
     raise ValueError(f"must be 64 hexadecimal digits or 44 characters of base64, not {value!r:.100}")
 
 
@@ -81,15 +81,14 @@ def warn_of(log: logging.Logger, what: str, problems: Sequence[str]) -> None:
 class OncePerCause:
     """Tell which failures get a visible log line, so that hundreds with one cause do not fill the log."""
 
-    def __init__(self, every: float = float("inf"), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, every: float = float("inf")) -> None:
         self._every = every
-        self._clock = clock
         self._lock = threading.Lock()
         self._logged: dict[str, float] = {}
 
     def is_due(self, cause: str) -> bool:
         """Return whether a failure with this cause is to be logged, and remember that it was."""
-        now = self._clock()
+        now = time.monotonic()
         with self._lock:
             self._logged = {each: at for each, at in self._logged.items() if now - at < self._every}
             if cause in self._logged or len(self._logged) >= _MAX_CAUSES:

@@ -172,13 +172,13 @@ def _callback(entry: object) -> dict[str, Any]:
 
 
 def _messages_of(callback: dict[str, Any]) -> list[Any]:
-    for name in ("messages", "statuses"):
-        found = callback.get(name)
-        if found is not None and not isinstance(found, list):
-            raise ValueError(f"has {name} that are no list but {_kind(found)}")
-        if found is not None:
-            return found if name == "messages" else []
-    raise ValueError("is no callback: it has neither messages nor statuses")
+    name = "statuses" if callback.get("messages") is None else "messages"
+    found = callback.get(name)
+    if found is None:
+        raise ValueError("is no callback: it has neither messages nor statuses")
+    if not isinstance(found, list):
+        raise ValueError(f"has {name} that are no list but {_kind(found)}")
+    return found if name == "messages" else []
 
 
 def _type_of(message: Any) -> str:

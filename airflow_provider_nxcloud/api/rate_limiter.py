@@ -29,7 +29,6 @@ DECREASE_FACTOR = 0.5
 INCREASE_PER_SECOND = 0.5
 #: The rate never falls below this, in calls a second.
 MIN_RATE = 0.5
-_MEASURED_OVER = 1.0
 
 
 class AdaptiveRateLimiter:
@@ -44,7 +43,8 @@ class AdaptiveRateLimiter:
         self._rate: float | None = None
         self._next = 0.0
         self._cut_at = float("-inf")
-        self._passed: deque[float] = deque()
+        #: When the last calls went through; more a second are not told apart.
+        self._passed: deque[float] = deque(maxlen=1000)
 
     def call(self, attempt: Callable[[], T]) -> T:
         """Make a call when it is its turn."""
@@ -79,7 +79,7 @@ class AdaptiveRateLimiter:
                 return
             self._cut_at = now
             if self._rate is None:
-                self._rate = len(self._recently_passed(now)) / _MEASURED_OVER
+                self._rate = sum(at >= now - 1 for at in self._passed)
             self._rate = max(self._rate * DECREASE_FACTOR, MIN_RATE)
             log.info(
                 "NXCloud is rate limiting: pausing %.1f s, then at most %.1f calls/s", retry_after, self._rate
@@ -87,14 +87,7 @@ class AdaptiveRateLimiter:
 
     def _went_through(self) -> None:
         with self._lock:
-            now = self._clock()
             if self._rate is None:
-                self._passed.append(now)
-                self._recently_passed(now)
+                self._passed.append(self._clock())
             else:
                 self._rate += INCREASE_PER_SECOND / self._rate
-
-    def _recently_passed(self, now: float) -> deque[float]:
-        while self._passed and self._passed[0] < now - _MEASURED_OVER:
-            self._passed.popleft()
-        return self._passed
