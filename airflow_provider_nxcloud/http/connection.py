@@ -39,19 +39,14 @@ _TOO_LONG = "it took too long in all"
 
 @dataclass
 class Exchange:
-    """
-    One request and its response.
+    """One request and its response."""
 
-    :param deadline: when the last byte must have come, by :func:`time.monotonic`; a read timeout alone never
-        ends a response that drips.
-    :param check_peer: called with the IP address of a new connection before anything is sent; raises to refuse.
-    :param query: added to the URL only where it is sent, because urllib3 shows URLs in its logs and errors.
-    :param fresh: takes no connection that was used before.
-    """
-
+    #: By :func:`time.monotonic`; a read timeout alone never ends a response that drips.
     deadline: float = math.inf
     check_peer: CheckPeer | None = None
+    #: Added to the URL only where it is sent, because urllib3 shows URLs in its logs and errors.
     query: str = ""
+    #: Takes no connection that was used before.
     fresh: bool = False
     is_connection_new: bool = False
     is_answered: bool = False

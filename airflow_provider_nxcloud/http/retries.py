@@ -55,16 +55,10 @@ def call_with_retries(
     log_once: OncePerCause | None = None,
 ) -> T:
     """
-    Call a function under the policy.
+    Call a function under the policy, which retries what ``kinds`` it raises.
 
-    :param attempt: what to try.
-    :param kinds: the temporary errors.
-    :param max_attempts: how often to try at most.
-    :param sleep: waits that many seconds; may raise to end the retrying.
-    :param max_seconds: no attempt starts later than this many seconds after the first; default: no limit.
-    :param log_once: chooses which failures are logged at INFO, the others are at DEBUG; default: all are.
-    :return: what the attempt that succeeds returns.
-    :raises NxCloudError: what the last attempt raised.
+    ``sleep`` may raise to end the retrying. No attempt starts later than ``max_seconds`` after the first.
+    ``log_once`` chooses which failures are logged at INFO; the others are at DEBUG.
     """
     started = time.monotonic()
     # The policy is made only once the first attempt has failed, because it takes a while and most succeed.
@@ -92,12 +86,7 @@ def call_with_retries(
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """
-    Read a ``Retry-After`` header (RFC 9110, 10.2.3).
-
-    :param value: the header, a number of seconds or an HTTP date; None where there is none.
-    :return: seconds to wait, at least 0; None where it cannot be read.
-    """
+    """Read a ``Retry-After`` header (RFC 9110, 10.2.3): seconds to wait, None where it cannot be read."""
     if value is None:
         return None
     if re.fullmatch(r"\s*[0-9]+\s*", value):

@@ -39,7 +39,7 @@ class TransportError(Exception):
     """
     There is no response, or not all of one; the text is the cause, without a query or credentials.
 
-    :param remedy: what to do, where it is known better than by who sent the request.
+    ``remedy`` is what to do, where that is known better here than by who sent the request.
     """
 
     def __init__(self, cause: str, *, remedy: str = "") -> None:
@@ -48,13 +48,7 @@ class TransportError(Exception):
 
 
 class Response:
-    """
-    A response, its body unread; to be closed.
-
-    :param raw: urllib3's.
-    :param exchange: the exchange it ends.
-    :param proxy: the proxy it came through, for errors.
-    """
+    """A response of urllib3's, its body unread; to be closed. The proxy is for errors."""
 
     def __init__(self, raw: BaseHTTPResponse, exchange: Exchange, proxy: str | None) -> None:
         self._raw = raw
@@ -69,14 +63,7 @@ class Response:
         return self._exchange.is_delimited and not self._exchange.has_surplus
 
     def read1(self, size: int, *, decode_content: bool = False) -> bytes:
-        """
-        Read what has come of the body.
-
-        :param size: the most to return, in bytes.
-        :param decode_content: whether to undo the Content-Encoding; default: no.
-        :return: the bytes, none at the end of the body.
-        :raises TransportError: when the body breaks off, or its deadline has passed.
-        """
+        """Read what has come of the body, at most ``size`` bytes, none at its end; or raise TransportError."""
         try:
             return self._raw.read1(size, decode_content=decode_content)
         except Exception as error:  # noqa: BLE001, as in send
@@ -95,17 +82,12 @@ class Response:
 
 @dataclass(frozen=True)
 class _Route:
-    """
-    How requests to one origin are sent.
-
-    :param pool: the connections, to the origin or to a proxy.
-    :param proxy: scheme, host and port of the proxy, None where there is none.
-    :param prefix: what goes before the path: a proxy for plain http wants the whole URL.
-    :param headers: what each request says of itself.
-    """
+    """How requests to one origin, or to its proxy, are sent."""
 
     pool: HTTPConnectionPool
+    #: Scheme, host and port.
     proxy: str | None
+    #: What goes before the path: a proxy for plain http wants the whole URL.
     prefix: str
     headers: Mapping[str, str]
 
@@ -114,10 +96,7 @@ class Transport:
     """
     Send requests as they are: nothing is retried or redirected, no cookie and no netrc is looked at.
 
-    May be used by many threads at once.
-
-    :param settings: the connection's settings.
-    :param connections: how many connections to one host are kept open.
+    May be used by many threads at once. So many connections to one host are kept open.
     """
 
     def __init__(self, settings: ConnectionSettings, *, connections: int) -> None:
@@ -139,16 +118,9 @@ class Transport:
         """
         Send one request; again over a new connection where one that was used before turns out to be dead.
 
-        :param method: the HTTP method.
-        :param url: where to.
-        :param headers: called for the headers each time the request is sent.
-        :param body: the body, None for none.
-        :param until: when, by :func:`time.monotonic`, the last byte of the response must have come, connecting
-            included and however steadily it drips.
-        :param check_peer: called with the IP address of a new connection before anything is sent over it; raises
-            to refuse it. Not called with that of a proxy. Default: no check.
-        :return: the response, its body unread, for the caller to close.
-        :raises TransportError: when no response comes.
+        ``headers`` is called each time. By ``until``, of :func:`time.monotonic`, the last byte of the response
+        must have come. ``check_peer`` gets the IP address of a new connection, but not of one to a proxy, before
+        anything is sent over it, and raises to refuse it. Raises :class:`TransportError` when no response comes.
         """
         proxy = None
         try:
@@ -217,25 +189,14 @@ class Transport:
 
 
 def tls_verification(settings: ConnectionSettings) -> bool | str:
-    """
-    Return requests' ``verify``: the connection's, and only where that asks for the default the environment's.
-
-    :param settings: the connection's settings.
-    :return: True, False, or the path of a CA bundle.
-    """
+    """Return requests' ``verify``: the connection's, or where that is the default the environment's."""
     if settings.verify is not True:
         return settings.verify
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
 def proxy_for(settings: ConnectionSettings, url: str) -> str | None:
-    """
-    Return the proxy for a URL as requests selects it: among the connection's, or else those of the environment.
-
-    :param settings: the connection's settings.
-    :param url: where the request goes.
-    :return: the proxy's URL, None for no proxy.
-    """
+    """Return the proxy's URL as requests selects it: among the connection's, or else those of the environment."""
     proxies = settings.proxies if settings.proxies is not None else get_environ_proxies(url)
     return select_proxy(url, dict(proxies)) or None
 
