@@ -74,7 +74,6 @@ class NxCloudError(AirflowException):
         return self
 
     def __str__(self) -> str:
-        """Return the whole text."""
         return f"{self.summary} ({self.place})" if self.place else self.summary
 
 

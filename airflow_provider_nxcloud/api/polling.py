@@ -74,11 +74,12 @@ class AvailabilityPoller:
         return client
 
     def availability(
-        self, client: NxCloudClient, media_id: str, business_phone: str | None = None
+        self, client: NxCloudClient, media_id: str, business_phone: str | None
     ) -> MediaAvailability:
         """Return what is known about a media file, shared by all who wait for it through this client."""
         key = (client, media_id, business_phone)
-        return self._availabilities.setdefault(key, MediaAvailability(*key, self._turns))
+        ask = partial(client.is_available, media_id, business_phone)
+        return self._availabilities.setdefault(key, MediaAvailability(ask, self._turns))
 
 
 #: Not one for all, because what asyncio offers for waiting belongs to a loop.
@@ -88,10 +89,8 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AvailabilityPoller] = Wea
 class MediaAvailability:
     """Whether one media file is available, asked once for all who wait for it; ``turns`` is held meanwhile."""
 
-    def __init__(
-        self, client: NxCloudClient, media_id: str, business_phone: str | None, turns: asyncio.Semaphore
-    ) -> None:
-        self._ask = partial(client.is_available, media_id, business_phone)
+    def __init__(self, ask: Callable[[], bool], turns: asyncio.Semaphore) -> None:
+        self._ask = ask
         self._turns = turns
         self._asking = asyncio.Lock()
         self._answer: bool | NxCloudError = False

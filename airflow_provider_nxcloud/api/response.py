@@ -16,6 +16,7 @@ from airflow_provider_nxcloud.exceptions import (
 )
 from airflow_provider_nxcloud.http.retries import RETRYABLE_STATUSES, parse_retry_after
 from airflow_provider_nxcloud.http.transport import Response, TransportError
+from airflow_provider_nxcloud.text import printable
 
 #: Larger responses are not NXCloud's, in bytes; theirs have a few hundred.
 MAX_RESPONSE_BYTES = 1024 * 1024
@@ -128,5 +129,4 @@ def _parse(body: bytes, response: Response, call: ApiCall, secrets: tuple[str, .
 def _redact(text: str, secrets: tuple[str, ...]) -> str:
     """Make a text from outside fit for a log: no secret, no query of a URL, printable and short."""
     text = re.sub("|".join(map(re.escape, secrets)), "***", text, flags=re.IGNORECASE)
-    text = re.sub(r"\?\S*", "?...", text)
-    return "".join(character for character in text if character.isprintable())[:200]
+    return printable(re.sub(r"\?\S*", "?...", text))[:200]
