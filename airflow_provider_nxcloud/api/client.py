@@ -112,7 +112,7 @@ class NxCloudClient:
         call, payload = self._about_media("getMedia", _PROBE_MEDIA_ID, None)
         call = replace(call, media_id=None)
         answer = self._ask(call, payload)
-        # Asked without a number, NXCloud misses one only after it has accepted the signature.
+        # NXCloud says that the number is missing only after it has accepted the signature.
         if answer.code == _BODY_PARAMETER_MISSING and not self.settings.business_phone:
             return
         # Any code proves a connection but those that say what is wrong with it.

@@ -34,7 +34,7 @@ class DownloadHostPolicy:
         try:
             parts = urlsplit(url)
             host = parts.hostname or ""
-            # What is read one way here and another way by whoever connects would get around every rule below.
+            # A URL that an HTTP client could read in another way would get around every rule below.
             if not _HOST.fullmatch(host) or "\\" in url or parts.port == 0:
                 raise ValueError
         except ValueError:

@@ -30,7 +30,7 @@ CheckPeer = Callable[[str], None]
 #: The most that a response may have beside its body (heads, chunk extensions, trailers), in bytes; NXCloud's have
 #: some hundred.
 MAX_OVERHEAD_BYTES = 64 * 1024
-#: So much of a chunk's first line is its size and not counted.
+#: This many bytes of a chunk's first line are its size, and not counted.
 _CHUNK_SIZE_BYTES = 20
 #: What is read from a socket at once: a head and a usual photo together.
 _READ_BYTES = 128 * 1024
@@ -61,7 +61,7 @@ class Exchange:
         return left
 
     def can_be_repeated(self, error: BaseException) -> bool:
-        """Tell whether an error means that a connection used before was dead: it brought nothing, and at once."""
+        """Tell whether a reused connection was dead: no byte of a response came, and the error is no time-out."""
         is_old = not (self.is_connection_new or self.is_answered)
         return is_old and isinstance(error, OSError) and not isinstance(error, TimeoutError)
 
@@ -150,7 +150,7 @@ class _LimitedConnection(HTTPConnection):
         run_with_time_limit(partial(copy_context().run, connect_in_time), seconds=exchange.time_left())
         error = ended[0] if ended else TimeoutError(_TOO_LONG)
         if isinstance(error, TimeoutError):
-            exchange.time_left()  # which of the two time limits was noticed first says nothing
+            exchange.time_left()  # if the deadline has passed too, that is said; which limit ends first is chance
         if error:
             raise error
 
@@ -246,7 +246,7 @@ class _SocketReader(io.RawIOBase):
 
 
 class _CountingReader(io.BufferedReader):
-    """Bounds what is read beside the body, which :mod:`http.client` does by lines, and notes what it leaves."""
+    """Limits all bytes beside the body, of which :mod:`http.client` limits lines, and counts what is read."""
 
     def __init__(self, raw: _SocketReader) -> None:
         super().__init__(raw, _READ_BYTES)

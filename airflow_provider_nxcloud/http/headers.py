@@ -52,7 +52,7 @@ def etag_md5(headers: Mapping[str, str]) -> str | None:
 
 
 def real_encoding(words: str, *, proven: bool = False) -> str | None:
-    """Return what encodes the content, of all that servers list as encodings; None for nothing."""
+    """Return the first of the listed encodings that really encodes the content, None where none does."""
     for word in map(str.strip, words.lower().split(",")) if words else ():
         if _ENCODINGS.fullmatch(word) or not (proven or word in _NO_ENCODINGS or _is_charset(word)):
             return word

@@ -59,7 +59,7 @@ class Response:
 
     @property
     def is_delimited(self) -> bool:
-        """Whether it said itself where its end is, once read to there, and nothing followed."""
+        """Whether, once fully read, it ended where it said itself that it would, and nothing followed."""
         return self._exchange.is_delimited and not self._exchange.has_surplus
 
     def read1(self, size: int, *, decode_content: bool = False) -> bytes:
@@ -222,7 +222,7 @@ def _proxy_asks_for_credentials(proxy: str) -> TransportError:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return what an error began with, but of an HTTP parser its own error."""
+    """Return the root cause of an error, or the HTTP parser's own error on the way to it."""
     while not isinstance(error, http.client.HTTPException):
         context = None if error.__suppress_context__ else error.__context__
         inner = error.__cause__ or context or getattr(error, "reason", None)

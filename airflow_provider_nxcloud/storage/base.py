@@ -1,4 +1,4 @@
-"""What every destination can do: make a verified staged file one complete object, in one atomic step."""
+"""What every storage can do: find an object, and publish a verified staged file as one, in one atomic step."""
 
 from __future__ import annotations
 

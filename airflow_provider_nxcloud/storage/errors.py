@@ -13,7 +13,7 @@ from airflow_provider_nxcloud.exceptions import (
 #: What a retry may fix, if only because it asks for the credentials again; what it never fixes.
 _RETRY, _FAIL = NxCloudStorageError, NxCloudStorageRefusedError
 _RIGHTS = "docs/storages.md lists the rights that are needed: a look needs s3:ListBucket too"
-#: Which of these, what the cause looks like, and what to do about it; the first that matches is told.
+#: Error class, pattern of the cause, remedy; the first row that matches wins.
 _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     (
         _RETRY,
@@ -118,7 +118,7 @@ def storage_error(action: str, uri: str, error: Exception) -> NxCloudStorageErro
 def folder_error(uri: str) -> NxCloudMediaRefusedError:
     """Return the error of an object name that a folder has, or whose folder is a file."""
     return NxCloudMediaRefusedError(
-        "a folder has this name, or a file that of its folder",
+        "this object name is a folder, or one of its parent folders is a file",
         remedy="choose another object_name or destination",
         place=repr(uri),
     )
@@ -138,7 +138,7 @@ def storage_cause(error: BaseException) -> str:
         code, text = type(error).__name__, getattr(error, "strerror", None) or str(error)
     if not text and error.__cause__ is not None:
         return storage_cause(error.__cause__)
-    # botocore says on the next line what a first one that ends in a colon announces.
+    # Where botocore's first line ends in a colon, the details follow on the next.
     first = text.strip().partition("\n")[0]
     text = " ".join(text.split()) if first.endswith(":") else first
     return _SECRETS.sub("...", f"{code}: {text[:300].rstrip('.') or 'the store gives no reason'}")

@@ -111,7 +111,7 @@ class LocalStorage(Storage):
                     self._listed[folder] = {unicodedata.normalize("NFC", each) for each in os.listdir(folder)}
                 if unicodedata.normalize("NFC", part) not in self._listed[folder]:
                     raise NxCloudMediaRefusedError(
-                        "another media file has this name in other letter case, and the folder folds case",
+                        "a file with this name in other letter case exists, and the folder ignores case",
                         remedy="choose another object_name or destination",
                         place=repr(self.uri(name)),
                     )

@@ -38,7 +38,7 @@ _MIME_TYPE = re.compile(r"[\w.+-]{1,127}/[\w.+-]{1,127}(?:\s{0,9};[ -~]{0,255})?
 class ObjectStorage(Storage):
     """Any fsspec filesystem; a store has a subclass. Folders are never made, and a write looks nothing up."""
 
-    #: The extra of this package that brings it; the type of its Airflow Connection, if only one is right.
+    #: The extra of this package that installs its client; its Airflow Connection's type, if only one is right.
     extra = ""
     conn_type: str | None = None
     #: The client's keywords for Content-Type and metadata. It would ignore one that it does not know.

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
     from fsspec.spec import AbstractBufferedFile
 
-#: Of PutObject, but different for each object; here with values that pass.
+#: Arguments of PutObject that we set for each object, with values that pass validation.
 _OURS = {"Bucket": "bucket", "Key": "key", "Body": b"", "ContentLength": 0, "ContentMD5": ""}
-#: HeadObject has them too, where they would mean the opposite.
+#: Left out of look-ups: on HeadObject these conditions mean the opposite.
 _CONDITIONS = frozenset({"IfMatch", "IfNoneMatch"})
-#: After so many look-ups one listing tells which of the others are needed, for so many seconds.
+#: After this many look-ups, list the destination; for this many seconds, keys not in the list are not looked up.
 _LOOKS_BEFORE_LISTING = 16
 _LISTING_SECONDS = 60.0
 _REGION = re.compile(
@@ -130,7 +130,7 @@ class S3Storage(ObjectStorage):
         return fs.call_s3(method, fs.kwargs, shared, **arguments, **fs.req_kw)
 
     def _open(self, path: str, size: int, options: Mapping[str, Any]) -> AbstractBufferedFile:
-        # In its own word only, else s3fs takes RequestPayer out of the calls of a large write.
+        # Without s3fs's own argument too, it leaves RequestPayer out of the calls of a large write.
         payer = {"requester_pays": True} if "RequestPayer" in options else {}
         return super()._open(path, size, {**options, **payer})
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a media file wait until they are verified: in memory when few, else in a file."""
+"""Where a media file waits, in memory or on disk, until it is verified and a storage publishes it."""
 
 from __future__ import annotations
 

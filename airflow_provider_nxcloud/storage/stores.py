@@ -1,4 +1,4 @@
-"""The stores that are known by their own names for things."""
+"""Google Cloud Storage and Azure, and which class serves which URL scheme."""
 
 from __future__ import annotations
 

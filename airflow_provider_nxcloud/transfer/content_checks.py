@@ -55,7 +55,7 @@ def check_content(announced: str | None, head: bytes, *, proven: bool = False) -
 
 
 def _bare(mime_type: str | None) -> str:
-    """Return the first MIME type of a header, without parameters; that of the extension where it is one."""
+    """Return a header's first MIME type without parameters; of a file extension, its MIME type."""
     name = re.split("[;,]", mime_type or "")[0].strip().lower()
     if _MIME_TYPE.fullmatch(name):
         return name

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What JSON takes for text and programs that read lines for the end of one.
+#: Characters that JSON leaves as they are, and some programs take for the end of a line.
 _LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 #: Seconds for writing a manifest while another error is on its way.

@@ -109,7 +109,7 @@ def safe_file_name(file_name: str) -> str:
     runs = itertools.groupby(
         _RESERVED.sub("_", UNSAFE.sub("_", name)), lambda each: known.category(each) == "Cn"
     )
-    # What is newer than that version it would order by the tables of the Python that runs.
+    # Characters newer than that version stay as they are: their order would depend on the Python that runs.
     name = "".join(
         "".join(run) if is_newer else known.normalize("NFC", "".join(run)) for is_newer, run in runs
     )

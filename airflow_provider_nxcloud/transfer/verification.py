@@ -100,7 +100,7 @@ class Verifier:
             )
 
     def _is_etag_no_md5(self, staged: StagedFile, delimited: bool) -> bool:
-        """Tell an ETag that only looks like an MD5: each whole download gives the same other bytes."""
+        """Tell whether the ETag only looks like an MD5: whole downloads agree, but not with it."""
         self._contradicted.append(staged.sha256)
         same_bytes = len(self._contradicted) > 1 and len(set(self._contradicted)) == 1
         if self._content_md5 or self._crc64 is not None or not delimited or not same_bytes:

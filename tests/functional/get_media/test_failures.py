@@ -210,7 +210,7 @@ def test_file_in_place_of_a_folder_is_named_and_keeps_the_manifest(fetch, destin
     destination.mkdir()
     (destination / "images").write_text("in the way")
 
-    with pytest.raises(NxCloudMediaLostError, match=r"a file that of its folder.*'file://.*images"):
+    with pytest.raises(NxCloudMediaLostError, match=r"one of its parent folders is a file.*'file://.*images"):
         fetch([PHOTO], object_name="images/{media_id}{extension}", manifest=str(manifest))
 
     assert statuses(manifest) == {PHOTO: "failed"}

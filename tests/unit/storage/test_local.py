@@ -234,7 +234,7 @@ def test_folder_that_tells_cases_apart_takes_both(storage):
 def test_file_in_place_of_a_folder_is_an_error_of_that_media_file_alone(storage):
     publish(storage, "README")
     for name in ("README/a.jpg", "README/deep/a.jpg"):
-        with pytest.raises(NxCloudMediaRefusedError, match="a file that of its folder"):
+        with pytest.raises(NxCloudMediaRefusedError, match="one of its parent folders is a file"):
             storage.find(name)
-        with pytest.raises(NxCloudMediaRefusedError, match="a file that of its folder"):
+        with pytest.raises(NxCloudMediaRefusedError, match="one of its parent folders is a file"):
             publish(storage, name)
