@@ -225,6 +225,7 @@ def test_response_is_read_whole_and_alone(name, size, wire):
         b"Transfer-Encoding: identity\r\n",
         b"Transfer-Encoding: chunked, identity\r\n",
         b"Transfer-Encoding: chunkedchunked\r\n",
+        b"Transfer-Encoding: chunked, chunked\r\n",
         b"Transfer-Encoding : chunked\r\n",
         b"Odd Name: 1\r\nContent-Length: 2\r\n",  # after which http.client sees no header
     ],
