@@ -53,8 +53,13 @@ class Storage(ABC):
         return None
 
     @abstractmethod
-    def find(self, name: str, *, read: bool = False) -> StoredObject | None:
-        """Look for an object, reading it for its SHA-256 only if ``read`` and nothing else keeps that."""
+    def find(self, name: str, *, read: bool = False, fresh: bool = False) -> StoredObject | None:
+        """
+        Look for an object.
+
+        It is read for its SHA-256 only if ``read`` and nothing else keeps that. Unless ``fresh``, what a listing
+        told a moment ago will do.
+        """
 
     @abstractmethod
     def publish(

@@ -60,7 +60,7 @@ class LocalStorage(Storage):
         """Return the ``file://`` URI."""
         return f"file://{os.path.join(self._root, name)}"
 
-    def find(self, name: str, *, read: bool = False) -> StoredObject | None:
+    def find(self, name: str, *, read: bool = False, fresh: bool = False) -> StoredObject | None:
         """Look for a file; nothing but the file itself keeps its SHA-256."""
         path = os.path.join(self._root, name)
         try:

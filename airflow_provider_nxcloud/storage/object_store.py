@@ -63,10 +63,10 @@ class ObjectStorage(Storage):
         """Return the URI with the storage connection in it, so that the same credentials open it again."""
         return f"{self._scheme}://{self._conn_id + '@' if self._conn_id else ''}{self._path}/{name}"
 
-    def find(self, name: str, *, read: bool = False) -> StoredObject | None:
+    def find(self, name: str, *, read: bool = False, fresh: bool = False) -> StoredObject | None:
         """Look for an object; its SHA-256 is the one kept with it."""
         try:
-            size, metadata = self._look(f"{self._path}/{name}")
+            size, metadata = self._look(f"{self._path}/{name}", fresh)
         except FileNotFoundError:
             return None
         except IsADirectoryError as error:
@@ -117,7 +117,7 @@ class ObjectStorage(Storage):
                 place=repr(self.uri("")),
             ) from error
 
-    def _look(self, path: str) -> tuple[int, Mapping[str, str]]:
+    def _look(self, path: str, fresh: bool) -> tuple[int, Mapping[str, str]]:
         """Return size and metadata, past any listing this process has cached."""
         self._fs.invalidate_cache(path.rpartition("/")[0])
         info = self._fs.info(path)

@@ -90,10 +90,10 @@ class S3Storage(ObjectStorage):
                 events.register(event, _add_md5, unique_id=f"nxcloud-md5-{operation}")
         return fs
 
-    def _look(self, path: str) -> tuple[int, Mapping[str, str]]:
+    def _look(self, path: str, fresh: bool) -> tuple[int, Mapping[str, str]]:
         """Return size and metadata: s3fs's own info lists too where there is no object."""
         bucket, key, _ = self._fs.split_path(path)
-        if self._is_absent(key):
+        if not fresh and self._is_absent(key):
             raise FileNotFoundError(path)
         try:
             answer = self._call("head_object", Bucket=bucket, Key=key)

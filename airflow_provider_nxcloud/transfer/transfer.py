@@ -185,8 +185,9 @@ class Transfer:
         """Return the object that makes a download superfluous."""
         if self._if_exists == "overwrite":
             return None
-        found = self._storage.find(name, read=self._if_exists == "skip" and item.sha256 is not None)
-        if found and self._if_exists == "fail":
+        fails = self._if_exists == "fail"
+        found = self._storage.find(name, read=not fails and item.sha256 is not None, fresh=fails)
+        if found and fails:
             raise NxCloudMediaRefusedError(
                 "the object exists already, and if_exists is 'fail'",
                 remedy="remove the object, or change if_exists",

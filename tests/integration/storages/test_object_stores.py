@@ -200,6 +200,16 @@ def test_one_listing_spares_s3_the_look_up_of_many_new_objects(store, prefix, fe
         assert (methods_after.count("HEAD"), methods_after.count("GET")) == (len(ids), 1)
 
 
+def test_fail_looks_each_object_up(store, prefix, fetch, sandbox):
+    ids = [sandbox.add_media(b"text", "text/plain").media_id for _ in range(20)]
+    fetch(ids, if_exists="fail")
+
+    if store.scheme == "s3":
+        assert [each.method for each in store.proxy.requests].count("HEAD") == 20
+    with pytest.raises(AirflowFailException, match="if_exists is 'fail'"):
+        fetch(ids, if_exists="fail")
+
+
 def test_skip_tells_the_sha256_that_the_store_keeps(store, prefix, fetch, sandbox):
     sha256 = sandbox.media[PHOTO].sha256
     fetch([PHOTO])

@@ -118,6 +118,13 @@ def test_listing_that_does_not_tell_all_changes_nothing(listing, bucket):
     assert bucket.asked.count("HEAD") == 31
 
 
+def test_fresh_look_ups_take_no_listing(bucket):
+    look_up(bucket, *NEW)
+    bucket.keys = {"in/late"}
+
+    assert bucket.storage.find("late", fresh=True)
+
+
 def test_listing_is_renewed_when_it_is_old(bucket, monkeypatch):
     look_up(bucket, *NEW)
     bucket.keys = {"in/late"}
