@@ -27,10 +27,11 @@ _PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please s
 _HUGE_PIECE = b"x" * 65_536
 _CHANGES = itertools.cycle(range(1, 256))
 #: The faults that a client gets over if it retries, so that they may be random.
-_TRANSIENT = {
-    *("status", "reset", "html", "code", "reset_after_headers", "broken_json", "empty"),
-    *("expired", "reset_at", "cut", "cut_chunked", "cut_close_delimited", "corrupt"),
-}
+_TRANSIENT = (
+    {"status", "reset", "html"}
+    | {"code", "reset_after_headers", "broken_json", "empty"}
+    | {"expired", "reset_at", "cut", "cut_chunked", "cut_close_delimited", "corrupt"}
+)
 #: The faults that cannot happen to a request without a Range.
 _NEED_RANGE = {"ignore_range", "wrong_range"}
 

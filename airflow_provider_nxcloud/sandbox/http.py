@@ -37,9 +37,8 @@ class Reply:
     more: Iterable[bytes] = ()
     #: What delimits the body: its length, chunks, or the end of the connection.
     framing: Literal["length", "chunked", "close"] = "length"
-    #: Seconds before each byte of status line and headers; 0 sends without a pause.
+    #: Seconds before each byte of status line and headers, and before each byte of the body.
     head_pace: float = 0.0
-    #: Seconds before each byte of the body; 0 sends without a pause.
     pace: float = 0.0
     #: Send only this share of the body, at most all but its last byte; None is all.
     share: float | None = None
