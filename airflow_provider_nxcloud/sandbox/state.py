@@ -26,7 +26,7 @@ class SandboxRequest:
     :param method: its method.
     :param path: its path, without the query.
     :param query: its query, which gives access to the media file.
-    :param headers: its headers, a mapping whose keys match in any case.
+    :param headers: its headers; a name matches in any case, and one that is missing gives None.
     :param body: its body.
     :param at: when it arrived, in seconds of ``time.monotonic()``.
     :param status: the HTTP status of the answer; 0 until there is one, and if no byte is ever sent.
