@@ -8,7 +8,7 @@ import re
 import shlex
 import signal
 import sys
-import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -27,13 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    stopped = threading.Event()
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     try:
         with _sandbox(options) as sandbox:
             _announce(sandbox)
-            stopped.wait()
+            # In steps, because a signal that another thread gets, as of two at once, ends no wait.
+            while not signals:
+                time.sleep(0.1)
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:

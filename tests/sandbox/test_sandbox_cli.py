@@ -71,10 +71,13 @@ def test_announcement_has_everything_to_start_with():
         assert send(announced) == 404
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_it_cleanly(number):
+@pytest.mark.parametrize(
+    "numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGTERM], [signal.SIGINT] * 2]
+)
+def test_signals_end_it_cleanly(numbers):
     with running("--fault", "api.hang") as (process, _):
-        process.send_signal(number)
+        for number in numbers:
+            process.send_signal(number)
         _, errors = process.communicate(timeout=5)
 
         assert (process.returncode, errors) == (0, "")
