@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -22,15 +22,16 @@ T = TypeVar("T")
 
 #: Seconds after which a failure with the same cause is logged again, by all triggers of an event loop together.
 _LOG_INTERVAL = 60.0
-#: Calls to NXCloud at a time, from all triggers of a triggerer.
+#: Calls to NXCloud at a time, from all triggers of an event loop; a triggerer has one.
 MAX_CONCURRENT_CALLS = 16
-_THREADS = ThreadPoolExecutor(max_workers=MAX_CONCURRENT_CALLS, thread_name_prefix="trigger-nxcloud")
 
 
 class AvailabilityPoller:
-    """Clients, answers and turns to ask that the triggers of one event loop share; from :meth:`of_this_loop`."""
+    """Clients, answers and threads that the triggers of one event loop share; from :meth:`of_this_loop`."""
 
     def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="trigger-nxcloud")
+        # Thousands that wait for a thread take less memory here than in its queue.
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._lookups: dict[tuple[str, str | None], asyncio.Task[NxCloudClient]] = {}
         self._clients: WeakSet[NxCloudClient] = WeakSet()
@@ -69,7 +70,7 @@ class AvailabilityPoller:
             settings.mask_secrets()
             return NxCloudClient(settings, log_once=self._log_once)
 
-        client = await _in_thread(make_client)
+        client = await self._in_thread(make_client)
         self._clients.add(client)
         return client
 
@@ -78,8 +79,12 @@ class AvailabilityPoller:
     ) -> MediaAvailability:
         """Return what is known about a media file, shared by all who wait for it through this client."""
         key = (client, media_id, business_phone)
-        ask = partial(client.is_available, media_id, business_phone)
-        return self._availabilities.setdefault(key, MediaAvailability(ask, self._turns))
+        ask = partial(self._in_thread, partial(client.is_available, media_id, business_phone))
+        return self._availabilities.setdefault(key, MediaAvailability(ask))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        async with self._turns:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 #: Not one for all, because what asyncio offers for waiting belongs to a loop.
@@ -87,11 +92,10 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AvailabilityPoller] = Wea
 
 
 class MediaAvailability:
-    """Whether one media file is available, asked once for all who wait for it; ``turns`` is held meanwhile."""
+    """Whether one media file is available, asked once for all who wait for it."""
 
-    def __init__(self, ask: Callable[[], bool], turns: asyncio.Semaphore) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[bool]]) -> None:
         self._ask = ask
-        self._turns = turns
         self._asking = asyncio.Lock()
         self._answer: bool | NxCloudError = False
         self._number = 0
@@ -104,16 +108,11 @@ class MediaAvailability:
         """
         async with self._asking:
             if self._number == seen:
-                async with self._turns:
-                    try:
-                        self._answer = await _in_thread(self._ask)
-                    except NxCloudError as error:
-                        self._answer = error
+                try:
+                    self._answer = await self._ask()
+                except NxCloudError as error:
+                    self._answer = error
                 self._number += 1
         if isinstance(self._answer, NxCloudError):
             raise self._answer
         return self._answer, self._number
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
