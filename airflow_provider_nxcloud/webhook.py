@@ -109,7 +109,7 @@ class _Reader:
             raise ValueError(f"has no {kind} with an id{errors}")
         sender = self._detail(message, "from", _number, where)
         theirs = [each for each in contacts if each.get("wa_id") == sender] if sender else contacts
-        contact = theirs[0] if len(theirs) == 1 else {}
+        contact = theirs[0] if len(theirs) == 1 else None
         return {
             "media_id": check_media_id(_number(media["id"]), f"{kind}.id"),
             "sha256": self._detail(media, "sha256", parse_sha256, where),
@@ -125,17 +125,15 @@ class _Reader:
         }
 
     def _merchant(self, callback: dict[str, Any], where: str) -> str | None:
-        metadata = callback.get("metadata")
         return (
             self._detail(callback, "business_phone", _phone, where)
             or self._detail(callback, "merchant_phone", _phone, where)
-            or self._detail(
-                metadata if isinstance(metadata, dict) else {}, "display_phone_number", _phone, where
-            )
+            or self._detail(callback.get("metadata"), "display_phone_number", _phone, where)
         )
 
-    def _detail(self, source: dict[str, Any], field: str, parse: Callable[[Any], T], where: str) -> T | None:
-        return parse_detail(source.get(field), parse, f"{where} {field}", self.not_understood)
+    def _detail(self, source: object, field: str, parse: Callable[[Any], T], where: str) -> T | None:
+        value = source.get(field) if isinstance(source, dict) else None
+        return parse_detail(value, parse, f"{where} {field}", self.not_understood)
 
 
 def _load(value: object) -> Any:
