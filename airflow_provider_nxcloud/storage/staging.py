@@ -112,4 +112,6 @@ class StagedFile:
 
     def _spill(self, memory: io.BytesIO, buffering: int = -1) -> None:
         self._file = open(self._path, "w+b", buffering)  # noqa: SIM115, it is closed by discard and finalize
-        self._file.write(memory.getbuffer())
+        left = memory.getbuffer()
+        while left:  # a write without a buffer ends early where the disk does
+            left = left[self._file.write(left) :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import stat
 import time
 from pathlib import Path
@@ -113,6 +114,26 @@ def test_staged_path_moved_away_survives_discard(staged, tmp_path):
     published = Path(staged.finalize()).rename(tmp_path / "published")
     staged.discard()
     assert published.read_bytes() == LARGE
+
+
+@pytest.fixture
+def full_disk():
+    """Have every file of this process end after 500 bytes, where the first write to go further is cut short."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("size", [1000, MEMORY_LIMIT + 1])
+def test_staged_path_of_a_full_disk_is_an_error_and_no_shorter_file(staged, size):
+    def stage() -> None:
+        staged.write(LARGE[:size])
+        staged.finalize()
+
+    with pytest.raises(OSError, match="too large"):
+        stage()
 
 
 def test_staged_path_that_nobody_moved_away_is_discarded(staged, tmp_path):
