@@ -49,9 +49,7 @@ def parse_max_attempts(value: object) -> int:
 
 def parse_verify(value: object) -> bool | str:
     """Return how to check TLS certificates."""
-    if isinstance(value, bool):
-        return value
-    text = value.strip() if isinstance(value, str) else ""
+    text = str(value).strip()
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
     if not os.path.exists(text):
