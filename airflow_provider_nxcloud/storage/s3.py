@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import os
 import re
 import threading
@@ -28,6 +29,8 @@ _CONDITIONS = frozenset({"IfMatch", "IfNoneMatch"})
 #: After this many look-ups, list the destination; for this many seconds, keys not in the list are not looked up.
 _LOOKS_BEFORE_LISTING = 16
 _LISTING_SECONDS = 60.0
+#: Seconds that a listing may hold up all look-ups.
+_LISTING_TIMEOUT = 5
 _REGION = re.compile(
     r"\bs3[.-](?:dualstack\.)?(?:oss-)?([a-z]+-[a-z0-9-]*?)(?:-internal)?"
     r"\.(?:amazonaws|aliyuncs|backblazeb2|wasabisys)\."
@@ -46,7 +49,9 @@ class S3Storage(ObjectStorage):
         super().__init__(*arguments)
         self._lock = threading.Lock()
         self._looks = 0
-        #: Every key below the destination, None where one request could not tell them all.
+        #: Some keys that look-ups found: a listing without one of them is not to be believed.
+        self._found: set[str] = set()
+        #: Every key below the destination, None where one request could not tell them all; then none follows.
         self._listed: set[str] | None = None
         self._listed_until = 0.0
 
@@ -93,7 +98,8 @@ class S3Storage(ObjectStorage):
     def _look(self, path: str, fresh: bool) -> tuple[int, Mapping[str, str]]:
         """Return size and metadata: s3fs's own info lists too where there is no object."""
         bucket, key, _ = self._fs.split_path(path)
-        if not fresh and self._is_absent(key):
+        # Stores differ in how a listing spells other characters (encoded or not, NFC or NFD).
+        if not fresh and quote(key, safe="/=") == key and self._is_absent(key):
             raise FileNotFoundError(path)
         try:
             answer = self._call("head_object", Bucket=bucket, Key=key)
@@ -104,6 +110,8 @@ class S3Storage(ObjectStorage):
             self._call("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
             raise
         _check_answer(answer)
+        if len(self._found) < _LOOKS_BEFORE_LISTING:
+            self._found.add(key)
         return answer["ContentLength"], answer.get("Metadata") or {}
 
     def _is_absent(self, key: str) -> bool:
@@ -112,15 +120,20 @@ class S3Storage(ObjectStorage):
             self._looks += 1
             if self._looks > _LOOKS_BEFORE_LISTING and time.monotonic() > self._listed_until:
                 self._listed = self._list()
-                self._listed_until = time.monotonic() + _LISTING_SECONDS
+                seconds = math.inf if self._listed is None else _LISTING_SECONDS
+                self._listed_until = time.monotonic() + seconds
             return self._listed is not None and key not in self._listed
 
     def _list(self) -> set[str] | None:
         bucket, folder, _ = self._fs.split_path(self._path)
         with suppress(Exception):  # it may not list, or the store cannot: then each object is looked up
-            page = self._call("list_objects_v2", Bucket=bucket, Prefix=f"{folder}/" if folder else "")
-            if page["IsTruncated"] is False:
-                return {each["Key"] for each in page.get("Contents", ())}
+            prefix = f"{folder}/" if folder else ""
+            # The time-out is fsspec's, which cancels the call.
+            page = self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, timeout=_LISTING_TIMEOUT)
+            keys = {each["Key"] for each in page.get("Contents", ())}
+            is_believed = self._found <= keys and all(key.startswith(prefix) for key in keys)
+            if page["IsTruncated"] is False and is_believed:
+                return keys
         return None
 
     def _call(self, method: str, **arguments: Any) -> Any:

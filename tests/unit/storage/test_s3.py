@@ -6,6 +6,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from urllib.parse import unquote
 
 import pytest
 
@@ -29,13 +30,16 @@ class Bucket(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.keys: set[str] = set()
         self.listing: tuple[int, str] | None = None
+        self.lists = threading.Event()
+        self.lists.set()
         self.asked: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def answer(self, method: str, path: str) -> tuple[int, str]:
         self.asked.append(method)
         if method == "HEAD":
-            return (200 if path.removeprefix("/media/") in self.keys else 404), ""
+            return (200 if unquote(path).removeprefix("/media/") in self.keys else 404), ""
+        self.lists.wait()
         contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in sorted(self.keys))
         return self.listing or (200, PAGE.format(truncated="false", contents=contents))
 
@@ -64,6 +68,7 @@ def bucket(monkeypatch):
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
     with make_storage(f"s3://{conn_id}@media/in", None, None) as server.storage:
         yield server
+    server.lists.set()
     server.shutdown()
     server.server_close()
 
@@ -102,6 +107,7 @@ def test_listing_is_made_once_for_all_threads(bucket):
     "listing",
     [
         (200, PAGE.format(truncated="true", contents="<Contents><Key>in/other</Key></Contents>")),
+        (200, PAGE.format(truncated="false", contents="<Contents><Key>/in/old</Key></Contents>")),
         (200, "<html>please log in</html>"),
         (200, "<ListBucketResult/>"),
         (200, "nonsense"),
@@ -116,6 +122,44 @@ def test_listing_that_does_not_tell_all_changes_nothing(listing, bucket):
 
     assert look_up(bucket, *NEW, "old") == [False] * 30 + [True]
     assert bucket.asked.count("HEAD") == 31
+
+
+def test_listing_that_tells_nothing_is_not_repeated(bucket, monkeypatch):
+    bucket.listing = (403, "<Error><Code>AccessDenied</Code></Error>")
+    look_up(bucket, *NEW)
+    later = s3.time.monotonic() + 2 * s3._LISTING_SECONDS
+    monkeypatch.setattr(s3.time, "monotonic", lambda: later)
+
+    look_up(bucket, "new")
+
+    assert bucket.asked.count("GET") == 1
+
+
+def test_listing_that_hangs_holds_up_the_look_ups_for_a_limited_time(bucket, monkeypatch):
+    monkeypatch.setattr(s3, "_LISTING_TIMEOUT", 1)
+    bucket.keys = {"in/old"}
+    bucket.lists.clear()
+
+    assert look_up(bucket, *NEW, "old") == [False] * 30 + [True]
+
+
+def test_listing_without_an_object_that_is_there_is_not_believed(bucket):
+    bucket.keys = {"in/old", "in/older"}
+    bucket.listing = (200, PAGE.format(truncated="false", contents=""))
+
+    assert look_up(bucket, "old", *NEW, "older") == [True] + [False] * 30 + [True]
+
+
+@pytest.mark.parametrize("name", ["a b", "a+b", "%41", "a&b", "报价", "e\u0301"])
+def test_name_that_a_listing_can_spell_in_another_way_is_looked_up(name, bucket):
+    bucket.keys = {f"in/{name}"}
+    bucket.listing = (
+        200,
+        PAGE.format(truncated="false", contents="<Contents><Key>in/other</Key></Contents>"),
+    )
+    look_up(bucket, *NEW)
+
+    assert look_up(bucket, name) == [True]
 
 
 def test_fresh_look_ups_take_no_listing(bucket):
