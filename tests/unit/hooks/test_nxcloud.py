@@ -171,8 +171,17 @@ def test_delete_media_unknown_outcome_is_told_after_one_call(sandbox, hook, faul
     error = failure(lambda: hook.delete_media(MEDIA_ID))
     assert type(error) is NxCloudMediaNotReadyError
     assert str(error).startswith(said)
+    assert "; this may be temporary" in str(error)
     assert "media file '1001', business_phone" in str(error)
     assert len(sandbox.calls()) == 1
+
+
+@pytest.mark.parametrize("media_id", ["", 7, "a\nb", None])
+def test_delete_media_refuses_what_is_no_media_id_before_any_call(sandbox, hook, media_id):
+    error = failure(lambda: hook.delete_media(media_id))
+    assert type(error) is NxCloudInputError
+    assert "media_id" in str(error)
+    assert sandbox.calls() == []
 
 
 def test_delete_media_a_second_time_is_an_unknown_outcome(sandbox, hook):
