@@ -105,3 +105,10 @@ def lowest(session: nox.Session) -> None:
     _install(session, OLDEST, "--editable", ".[s3,openlineage]", "--resolution", "lowest-direct")
     _install(session, OLDEST, "--editable", ".[s3,openlineage]", "--group", "test")
     session.run("python", "-m", "pytest", "-n", "3", *session.posargs)
+
+
+@nox.session(python=AIRFLOWS[NEWEST][1][-1], tags=["ends"])
+def older_http(session: nox.Session) -> None:
+    """Run the tests of HTTP with the newest Airflow and the oldest lines of ``requests`` and ``urllib3``."""
+    _install(session, NEWEST, "--editable", ".[s3]", "--group", "test", "requests==2.32.*", "urllib3==2.2.*")
+    session.run("python", "-m", "pytest", "-n", "3", "tests/unit/http", "tests/functional/faults")
