@@ -217,7 +217,7 @@ def _transport_error(error: Exception, proxy: str | None) -> TransportError:
 def _proxy_asks_for_credentials(proxy: str) -> TransportError:
     return TransportError(
         f"the proxy {proxy} asks for credentials (HTTP 407)",
-        remedy="put user and password into the proxy's URL, in the connection's extra or the environment",
+        remedy="set the right user and password in the proxy's URL, in connection or environment",
     )
 
 

@@ -107,7 +107,7 @@ def test_proxy_that_asks_for_credentials_is_named(media, start, settings):
     with listener, pytest.raises(NxCloudDownloadError) as caught:
         get(settings(proxies={"all": f"http://me:canary@127.0.0.1:{port}"}), f"{media}://{HOST}/")
     said = str(caught.value)
-    assert f"the proxy http://127.0.0.1:{port} asks for credentials (HTTP 407); put user and" in said
+    assert f"the proxy http://127.0.0.1:{port} asks for credentials (HTTP 407); set the right user" in said
     assert "canary" not in said
 
 
