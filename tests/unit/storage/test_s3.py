@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
@@ -51,6 +55,7 @@ class _Answer(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         status, body = self.server.answer(self.command, self.path)
         self.send_response_only(status)
+        self.send_header("x-amz-meta-SHA256", "a" * 64)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"0"')
         self.end_headers()
@@ -187,3 +192,36 @@ def test_object_of_the_listing_that_cannot_be_looked_up_is_an_error(bucket):
 
     with pytest.raises(NxCloudStorageError, match="HTTP 403: Forbidden"):
         look_up(bucket, "old")
+
+
+def test_object_has_the_size_and_the_sha256_that_the_store_keeps(bucket):
+    bucket.keys = {"in/old"}
+
+    assert bucket.storage.find("old") == (0, "a" * 64)
+
+
+MD5 = base64.b64encode(hashlib.md5(b"body").digest()).decode()
+
+
+@pytest.mark.parametrize(
+    ("calculation", "given", "added"),
+    [
+        ("when_required", {"Body": b"body"}, {"ContentMD5": MD5}),
+        ("when_required", {"Body": bytearray(b"body")}, {"ContentMD5": MD5}),
+        ("when_required", {"Body": memoryview(b"body")}, {"ContentMD5": MD5}),
+        ("when_required", {"Body": io.BytesIO(b"body")}, {}),
+        ("when_required", {"Body": b"body", "ContentMD5": "given"}, {}),
+        ("when_required", {"Body": b"body", "ChecksumCRC32": "given"}, {}),
+        ("when_required", {}, {}),
+        ("when_supported", {"Body": b"body"}, {}),
+        (None, {"Body": b"body"}, {"ContentMD5": MD5}),
+    ],
+)
+def test_md5_goes_with_each_body_that_botocore_sends_no_checksum_of(calculation, given, added):
+    arguments = dict(given)
+
+    s3._add_md5(
+        arguments, {"client_config": SimpleNamespace(request_checksum_calculation=calculation)}, more="of it"
+    )
+
+    assert arguments == {**given, **added}
