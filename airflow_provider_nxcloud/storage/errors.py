@@ -73,7 +73,7 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     ),
     (
         _FAIL,
-        "CERTIFICATE_VERIFY_FAILED|SSL validation|SSLCert",
+        r"CERTIFICATE_VERIFY_FAILED|NO_CERTIFICATE_OR_CRL|exception: \[Errno 21?\]|SSL validation|SSLCert",
         "have AWS_CA_BUNDLE (S3) or SSL_CERT_FILE (Azure, Google) name the store's CA file",
     ),
     (

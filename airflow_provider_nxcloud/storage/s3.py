@@ -69,12 +69,9 @@ class S3Storage(ObjectStorage):
         found, region = _REGION.search(endpoint), str(extra.get("region_name") or "")
         if found and region and region.removeprefix("oss-") != found[1]:
             raise ValueError(f"region_name {region!r} differs from the region of endpoint_url {endpoint!r}")
-        for name, path in (
-            ("verify", extra.get("verify")),
-            ("AWS_CA_BUNDLE", os.environ.get("AWS_CA_BUNDLE")),
-        ):
-            if isinstance(path, str) and path and not os.path.exists(path):
-                raise ValueError(f"{name} names a CA file that is not there: {path!r}")
+        verify = extra.get("verify")
+        if isinstance(verify, str) and verify and not os.path.exists(verify):
+            raise ValueError(f"verify names a CA file that is not there: {verify!r}")
 
     def console_url(self) -> str | None:
         """Return the console's page; what only speaks S3 has none."""
@@ -85,6 +82,11 @@ class S3Storage(ObjectStorage):
         return f"https://console.aws.amazon.com/s3/buckets/{quote(bucket)}{query}"
 
     def _filesystem(self) -> AbstractFileSystem:
+        for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):  # the first that is set counts
+            if path := os.environ.get(name):
+                if not os.path.exists(path):
+                    raise NxCloudInputError(f"{name} names a CA file that is not there: {path!r}")
+                break
         fs = super()._filesystem()
         if self._write_kwargs:  # botocore's model takes some 25 ms to load
             _check_arguments(self._write_kwargs)

@@ -34,7 +34,7 @@ def open_s3(monkeypatch):
         conn_id = f"stores_{next(_numbers)}"
         connection = {"conn_type": "aws", "login": "key", "password": "secret", **fields}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        make_storage(f"s3://{conn_id}@media/in", None, write_kwargs)
+        return make_storage(f"s3://{conn_id}@media/in", None, write_kwargs)
 
     return open_s3
 
@@ -76,10 +76,25 @@ def test_contradicting_settings_of_a_connection_are_named(open_s3, fields, named
         open_s3(**fields)
 
 
-def test_missing_ca_file_of_the_environment_is_named(open_s3, monkeypatch):
-    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/ca.pem")
-    with pytest.raises(NxCloudInputError, match=r"^AWS_CA_BUNDLE names a CA file"):
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_missing_ca_file_of_the_environment_is_named(variable, open_s3, monkeypatch):
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)  # it comes before the other
+    monkeypatch.setenv(variable, "/no/such/ca.pem")
+    with pytest.raises(NxCloudInputError, match=f"^{variable} names a CA file"):
         open_s3()
+    with pytest.raises(
+        NxCloudInputError, match=f"^{variable} names a CA file"
+    ):  # without a storage connection
+        make_storage("s3://media/in", None, None)
+
+
+def test_ca_file_that_is_none_is_named(open_s3, monkeypatch, tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    storage = open_s3(extra={"endpoint_url": "https://127.0.0.1:1", "region_name": "us-east-1"})
+
+    with pytest.raises(NxCloudStorageError, match="; have AWS_CA_BUNDLE"):
+        storage.find("a")
 
 
 @pytest.mark.parametrize(
