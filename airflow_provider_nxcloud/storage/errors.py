@@ -78,7 +78,8 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     ),
     (
         _RETRY,
-        "EndpointConnection|ConnectionClosed|Could not connect|Cannot connect|ConnectTimeout|Name or service not",
+        "EndpointConnection|ConnectionClosed|Could not connect|Cannot connect|ConnectTimeout|Name or service not"
+        "|Invalid endpoint|not a valid URI",
         "check the endpoint in the extra of the storage connection",
     ),
     (_FAIL, "ParamValidation|UnicodeEncodeError", "fix write_kwargs"),

@@ -107,9 +107,10 @@ class S3Storage(ObjectStorage):
             answer = self._call("head_object", Bucket=bucket, Key=key)
         except FileNotFoundError:
             raise
-        except Exception:
+        except Exception as error:
             # The answer to a HEAD has no body that could say why; the one to a GET has.
-            self._call("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
+            if getattr(error.__cause__ or error, "response", None):
+                self._call("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
             raise
         _check_answer(answer)
         if len(self._found) < _LOOKS_BEFORE_LISTING:

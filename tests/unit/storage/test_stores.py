@@ -88,6 +88,13 @@ def test_missing_ca_file_of_the_environment_is_named(variable, open_s3, monkeypa
         make_storage("s3://media/in", None, None)
 
 
+def test_endpoint_that_is_no_url_is_explained(open_s3):
+    storage = open_s3(extra={"endpoint_url": "https://minio:port", "region_name": "us-east-1"})
+
+    with pytest.raises(NxCloudStorageError, match="not a valid URI; check the endpoint"):
+        storage.find("a")
+
+
 def test_ca_file_that_is_none_is_named(open_s3, monkeypatch, tmp_path):
     (tmp_path / "ca.pem").write_text("no certificate")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
