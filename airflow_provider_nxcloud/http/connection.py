@@ -32,8 +32,6 @@ CheckPeer = Callable[[str], None]
 MAX_OVERHEAD_BYTES = 64 * 1024
 #: This many bytes of a chunk's first line are its size, and not counted.
 _CHUNK_SIZE_BYTES = 20
-#: What is read from a socket at once: a head and a usual photo together.
-_READ_BYTES = 128 * 1024
 _TOO_LONG = "it took too long in all"
 
 
@@ -249,7 +247,7 @@ class _CountingReader(io.BufferedReader):
     """Limits all bytes beside the body, of which :mod:`http.client` limits lines, and counts what is read."""
 
     def __init__(self, raw: _SocketReader) -> None:
-        super().__init__(raw, _READ_BYTES)
+        super().__init__(raw)
         self._source = raw
         self._consumed = 0
         self._overhead = 0

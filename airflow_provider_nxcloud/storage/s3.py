@@ -59,7 +59,10 @@ class S3Storage(ObjectStorage):
     def check_connection(connection: Any) -> None:
         """Raise ValueError for settings that contradict each other, or that Airflow would ignore."""
         extra = connection.extra_dejson
-        service = (extra.get("service_config") or {}).get("s3") or {}
+        services = extra.get("service_config") or {}
+        service = services.get("s3") or {} if isinstance(services, dict) else services
+        if not isinstance(service, dict):
+            raise ValueError('service_config must be an object, and what it has for "s3" too')
         endpoint = str(service.get("endpoint_url") or extra.get("endpoint_url") or "")
         if endpoint and not re.match("https?://.", endpoint):
             raise ValueError(f"endpoint_url must begin with https:// or http://, not {endpoint!r}")

@@ -96,7 +96,7 @@ class StagedFile:
     def finalize(self) -> str:
         """Finish the file on disk, safe from power cuts, and return its path for the caller to move it away."""
         if isinstance(self._file, io.BytesIO):
-            self._spill(self._file, buffering=0)
+            self._spill(self._file)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -110,8 +110,6 @@ class StagedFile:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
 
-    def _spill(self, memory: io.BytesIO, buffering: int = -1) -> None:
-        self._file = open(self._path, "w+b", buffering)  # noqa: SIM115, it is closed by discard and finalize
-        left = memory.getbuffer()
-        while left:  # a write without a buffer ends early where the disk does
-            left = left[self._file.write(left) :]
+    def _spill(self, memory: io.BytesIO) -> None:
+        self._file = open(self._path, "w+b")  # noqa: SIM115, it is closed by discard and finalize
+        self._file.write(memory.getbuffer())

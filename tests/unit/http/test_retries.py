@@ -157,6 +157,7 @@ def test_policy_wait_is_logged_with_attempt_and_cause(policy, caplog):
         ("0", 0),
         ("7", 7),
         (" 7 ", 7),
+        ("7\x1f", 7),
         ("", None),
         ("soon", None),
         ("-7", None),

@@ -45,6 +45,8 @@ def open_s3(monkeypatch):
         ({"extra": {"endpoint_url": "minio.example.com:9000"}}, "endpoint_url must begin with https://"),
         ({"extra": {"endpoint_url": "https://"}}, "endpoint_url must begin with https://"),
         ({"extra": {"service_config": {"s3": {"endpoint_url": "minio"}}}}, "endpoint_url must begin"),
+        ({"extra": {"service_config": "s3"}}, "service_config must be an object"),
+        ({"extra": {"service_config": {"s3": "minio"}}}, "service_config must be an object"),
         ({"host": "https://minio.example.com"}, "host 'minio.example.com' is ignored by Airflow"),
         (
             {"host": "a.example", "extra": {"endpoint_url": "https://b.example"}},
