@@ -43,7 +43,8 @@ class AvailabilityPoller:
     @classmethod
     def of_this_loop(cls) -> AvailabilityPoller:
         """Return those of the running event loop."""
-        return _of_loop.setdefault(asyncio.get_running_loop(), cls())
+        loop = asyncio.get_running_loop()
+        return _of_loop.get(loop) or _of_loop.setdefault(loop, cls())
 
     async def client(self, conn_id: str, business_phone: str | None) -> NxCloudClient:
         """Return a client, its connection looked up now: one for all whose connection says the same."""

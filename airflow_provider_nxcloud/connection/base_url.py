@@ -9,16 +9,15 @@ from urllib.parse import urlsplit
 DEFAULT_HOST = "api2.nxcloud.com"
 
 _EXAMPLE = f"https://{DEFAULT_HOST}"
-_AUTHORITY = re.compile(
-    r"(?P<name>\[(?P<ipv6>[0-9a-f:.]+)\]|[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?)(:(?P<port>[0-9]*))?"
-)
+_AUTHORITY = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[0-9]*))?")
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 
 
 def parse_scheme(value: object) -> str | None:
     """Return what the connection's field ``schema`` says."""
     if value is None:
         return None
-    scheme = str(value).strip().lower()
+    scheme = value.strip().lower() if isinstance(value, str) else ""
     if scheme not in {"http", "https"}:
         raise ValueError(f"must be http, https or empty, not {value!r:.100}; a path belongs behind the host")
     return scheme
@@ -78,19 +77,28 @@ def _split_scheme(text: str, named: str | None) -> tuple[str, str]:
 def _split_authority(authority: str) -> tuple[str, int | None]:
     """Return name and port; the name in lower case and ASCII, an IPv6 address in brackets."""
     # Airflow takes the brackets away when it reads a connection URI.
-    bracketed = f"[{authority}]" if _is_ipv6(authority) else authority
-    try:
-        match = _AUTHORITY.fullmatch(bracketed.encode("idna").decode().lower())
-    except UnicodeError:
-        match = None
-    if match is None or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
+    if _is_ipv6(authority):
+        return f"[{authority.lower()}]", None
+    match = _AUTHORITY.fullmatch(authority)
+    name = _ascii_name(match["name"]) if match else None
+    if match is None or name is None:
         raise ValueError(f"is not a host name or URL such as {_EXAMPLE}: {authority!r:.100}")
-    return match["name"], parse_port(match["port"] or None)
+    return name, parse_port(match["port"] or None)
+
+
+def _ascii_name(name: str) -> str | None:
+    """Return a host name or a bracketed IPv6 address as it stands in a URL; None when it is neither."""
+    if name.startswith("["):
+        return name.lower() if _is_ipv6(name[1:-1]) else None
+    try:
+        name = name.encode("idna").decode().lower()
+    except UnicodeError:
+        return None
+    return name if _HOST_NAME.fullmatch(name) else None
 
 
 def _is_ipv6(text: str) -> bool:
     try:
-        ipaddress.IPv6Address(text)
+        return ipaddress.IPv6Address(text).scope_id is None
     except ValueError:
         return False
-    return True

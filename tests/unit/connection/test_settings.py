@@ -121,6 +121,9 @@ KEYS = f"key:{SECRET}"
             id="no host",
         ),
         pytest.param("https://xn--bcher-kva.example", [as_json(host="bücher.example")], id="IDN"),
+        pytest.param(
+            "https://xn--r8jz45g.xn--zckzah:8443", [as_json(host="例え.テスト:8443")], id="IDN and port"
+        ),
     ],
 )
 def test_every_spelling_gives_the_same_base_url(from_environment, base_url, spellings):
