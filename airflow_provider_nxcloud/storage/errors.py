@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from airflow_provider_nxcloud.exceptions import (
     NxCloudMediaRefusedError,
@@ -125,10 +126,14 @@ def folder_error(uri: str) -> NxCloudMediaRefusedError:
     )
 
 
+def response_of(error: BaseException) -> Any:
+    """Return what the store answered, None where it did not: s3fs keeps that in the cause of an OSError."""
+    return getattr(error.__cause__, "response", None) or getattr(error, "response", None)
+
+
 def storage_cause(error: BaseException) -> str:
     """Return what a store or disk says is wrong, in one line, without what a URL in it keeps secret."""
-    # s3fs translates what the store answers into an OSError, and drops its code.
-    answer = getattr(error.__cause__, "response", None) or getattr(error, "response", None)
+    answer = response_of(error)
     details = answer.get("Error", {}) if isinstance(answer, dict) else {}
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
     if isinstance(error, RecursionError):  # botocore's, as it asks where the bucket is

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
+from airflow_provider_nxcloud.storage.errors import response_of
 from airflow_provider_nxcloud.storage.object_store import BLOCK_SIZE, ObjectStorage
 from airflow_provider_nxcloud.storage.staging import StagedFile
 
@@ -72,9 +73,7 @@ class S3Storage(ObjectStorage):
         found, region = _REGION.search(endpoint), str(extra.get("region_name") or "")
         if found and region and region.removeprefix("oss-") != found[1]:
             raise ValueError(f"region_name {region!r} differs from the region of endpoint_url {endpoint!r}")
-        verify = extra.get("verify")
-        if isinstance(verify, str) and verify and not os.path.exists(verify):
-            raise ValueError(f"verify names a CA file that is not there: {verify!r}")
+        _check_ca_file("verify", extra.get("verify"))
 
     def console_url(self) -> str | None:
         """Return the console's page; what only speaks S3 has none."""
@@ -85,11 +84,10 @@ class S3Storage(ObjectStorage):
         return f"https://console.aws.amazon.com/s3/buckets/{quote(bucket)}{query}"
 
     def _filesystem(self) -> AbstractFileSystem:
-        for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):  # the first that is set counts
-            if path := os.environ.get(name):
-                if not os.path.exists(path):
-                    raise NxCloudInputError(f"{name} names a CA file that is not there: {path!r}")
-                break
+        name = (
+            "AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "REQUESTS_CA_BUNDLE"
+        )  # the first counts
+        _check_ca_file(name, os.environ.get(name))
         fs = super()._filesystem()
         if self._write_kwargs:  # botocore's model takes some 25 ms to load
             _check_arguments(self._write_kwargs)
@@ -112,7 +110,7 @@ class S3Storage(ObjectStorage):
             raise
         except Exception as error:
             # The answer to a HEAD has no body that could say why; the one to a GET has.
-            if getattr(error.__cause__ or error, "response", None):
+            if response_of(error):
                 self._call("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
             raise
         _check_answer(answer)
@@ -161,6 +159,11 @@ class S3Storage(ObjectStorage):
             _check_answer(self._fs.pipe_file(path, content, **options))
         else:
             super()._write(path, staged, options, stop)
+
+
+def _check_ca_file(name: str, path: object) -> None:
+    if isinstance(path, str) and path and not os.path.exists(path):
+        raise NxCloudInputError(f"{name} names a CA file that is not there: {path!r}")
 
 
 def _check_arguments(write_kwargs: Mapping[str, Any]) -> None:
