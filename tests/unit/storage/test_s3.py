@@ -5,77 +5,49 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
+from s3_stand_in import S3StandIn
 
 from airflow_provider_nxcloud.exceptions import NxCloudStorageError
 from airflow_provider_nxcloud.storage import s3
-from airflow_provider_nxcloud.storage.destination import make_storage
 
-_numbers = count()
 PAGE = (
     '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>media</Name><Prefix>in/</Prefix>'
     "<IsTruncated>{truncated}</IsTruncated>{contents}</ListBucketResult>"
 )
 
 
-class Bucket(ThreadingHTTPServer):
+class Bucket(S3StandIn):
     """Answers each HEAD by whether it has the object, each listing as it is told to, and counts both."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
         self.keys: set[str] = set()
         self.listing: tuple[int, str] | None = None
         self.lists = threading.Event()
         self.lists.set()
         self.asked: list[str] = []
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        super().__init__()
 
-    def answer(self, method: str, path: str) -> tuple[int, str]:
+    def answer(self, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
         self.asked.append(method)
+        headers = {"ETag": '"0"', "x-amz-meta-SHA256": "a" * 64}
         if method == "HEAD":
-            return (200 if unquote(path).removeprefix("/media/") in self.keys else 404), ""
+            return (200 if unquote(path).removeprefix("/media/") in self.keys else 404), headers, b""
         self.lists.wait()
         contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in sorted(self.keys))
-        return self.listing or (200, PAGE.format(truncated="false", contents=contents))
-
-
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Bucket
-
-    def _answer(self) -> None:
-        status, body = self.server.answer(self.command, self.path)
-        self.send_response_only(status)
-        self.send_header("x-amz-meta-SHA256", "a" * 64)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", '"0"')
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    do_HEAD = do_GET = _answer  # noqa: N815
+        status, body = self.listing or (200, PAGE.format(truncated="false", contents=contents))
+        return status, headers, body.encode()
 
 
 @pytest.fixture
-def bucket(monkeypatch):
-    server = Bucket()
-    conn_id = f"listed_{next(_numbers)}"
-    extra = {"endpoint_url": f"http://127.0.0.1:{server.server_port}", "region_name": "us-east-1"}
-    connection = {"conn_type": "aws", "login": "key", "password": "secret", "extra": extra}
-    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-    with make_storage(f"s3://{conn_id}@media/in", None, None) as server.storage:
+def bucket(open_s3):
+    with Bucket().opened_by(open_s3) as server:
         yield server
-    server.lists.set()
-    server.shutdown()
-    server.server_close()
+        server.lists.set()
 
 
 def look_up(bucket: Bucket, *names: str) -> list[bool]:
@@ -188,7 +160,7 @@ def test_listing_is_renewed_when_it_is_old(bucket, monkeypatch):
 def test_object_of_the_listing_that_cannot_be_looked_up_is_an_error(bucket):
     bucket.keys = {"in/old"}
     look_up(bucket, *NEW)
-    bucket.answer = lambda method, path: (403, "")
+    bucket.answer = lambda method, path: (403, {}, b"")
 
     with pytest.raises(NxCloudStorageError, match="HTTP 403: Forbidden"):
         look_up(bucket, "old")

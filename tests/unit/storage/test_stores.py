@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from botocore.exceptions import ClientError
+from s3_stand_in import S3StandIn
 from s3fs.errors import translate_boto_error
 
 from airflow_provider_nxcloud.exceptions import (
@@ -22,21 +20,6 @@ from airflow_provider_nxcloud.exceptions import (
 from airflow_provider_nxcloud.storage.destination import make_storage
 from airflow_provider_nxcloud.storage.errors import storage_error
 from airflow_provider_nxcloud.storage.object_store import BLOCK_SIZE
-
-_numbers = count()
-
-
-@pytest.fixture
-def open_s3(monkeypatch):
-    """Open a destination in S3 with a connection of its own: Airflow keeps a filesystem for each ID."""
-
-    def open_s3(write_kwargs=None, **fields):
-        conn_id = f"stores_{next(_numbers)}"
-        connection = {"conn_type": "aws", "login": "key", "password": "secret", **fields}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        return make_storage(f"s3://{conn_id}@media/in", None, write_kwargs)
-
-    return open_s3
 
 
 @pytest.mark.parametrize(
@@ -282,44 +265,20 @@ def test_error_without_a_text_says_that_of_its_cause():
     assert str(storage_error("write", "x", OSError())).startswith("OSError: the store gives no reason (")
 
 
-class AnsweringServer(ThreadingHTTPServer):
+class AnsweringServer(S3StandIn):
     """Answers every request alike."""
 
-    daemon_threads = True
     status, body = 200, b""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: AnsweringServer
-
-    def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response_only(self.server.status)
-        self.send_header("Content-Length", str(len(self.server.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(self.server.body)
-
-    do_HEAD = do_GET = do_PUT = do_POST = _answer  # noqa: N815
+    def answer(self, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+        return self.status, {}, self.body
 
 
 @pytest.fixture
-def answering(monkeypatch):
+def answering(open_s3):
     """A server in place of S3, and a destination on it."""
-    server = AnsweringServer()
-    conn_id = f"stores_{next(_numbers)}"
-    extra = {"endpoint_url": f"http://127.0.0.1:{server.server_port}", "region_name": "us-east-1"}
-    connection = {"conn_type": "aws", "login": "key", "password": "secret", "extra": extra}
-    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-    with make_storage(f"s3://{conn_id}@media/in", None, None) as server.storage:
+    with AnsweringServer().opened_by(open_s3) as server:
         yield server
-    server.shutdown()
-    server.server_close()
 
 
 def publish(storage, size):
