@@ -2,14 +2,14 @@
 What can go wrong, one class a family, so that a DAG author can match on the class.
 
 Every class that is an ``AirflowFailException`` fails the task without a retry, because each retry would fail
-in the same way. The codes are those of NXCloud's page "WhatsApp API getMedia".
+in the same way. What each of NXCloud's codes means is in :mod:`airflow_provider_nxcloud.api.codes`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 log = logging.getLogger(__name__)
+
+#: The remedy of what a retry may fix.
+TEMPORARY = "this may be temporary"
 
 
 class NxCloudError(AirflowException):
@@ -149,14 +152,6 @@ class NxCloudMediaLostError(NxCloudMediaFailedError, AirflowFailException):
     """Some media files were not stored and never can be; retrying will not help."""
 
 
-class NxCloudCode(NamedTuple):
-    """What one of NXCloud's codes means and who can fix it."""
-
-    meaning: str
-    remedy: str
-    error: type[NxCloudError]
-
-
 class ConciseTraceback:
     """Raise our own errors from where ``execute`` is: their text says it all, and 20 frames would hide it."""
 
@@ -168,45 +163,3 @@ class ConciseTraceback:
             for line in error.log_lines:  # Airflow's UI shows no more than 80 characters of the error itself
                 log.error("%s", line)
             raise error.with_traceback(None) from None
-
-
-#: The remedy of what a retry may fix.
-TEMPORARY = "this may be temporary"
-_CREDENTIALS = "check login (access key) and password (access secret) of the connection"
-CODES: dict[int, NxCloudCode] = {
-    -1: NxCloudCode(
-        "request failed",
-        f"{TEMPORARY}, or the media ID is wrong or older than seven days",
-        NxCloudMediaNotReadyError,
-    ),
-    1001: NxCloudCode(
-        "a common header is missing",
-        "check whether a proxy removes headers on the way to NXCloud",
-        NxCloudRequestError,
-    ),
-    1002: NxCloudCode(
-        "bizType, action or a body parameter is wrong",
-        "check the action and its parameters",
-        NxCloudRequestError,
-    ),
-    1003: NxCloudCode("invalid signature", _CREDENTIALS, NxCloudCredentialsError),
-    1004: NxCloudCode("timestamp expired", "correct the clock of this machine", NxCloudClockError),
-    1005: NxCloudCode("access key wrong or without the permission", _CREDENTIALS, NxCloudCredentialsError),
-    9000: NxCloudCode("a body parameter is missing", "check the parameters", NxCloudRequestError),
-    9001: NxCloudCode("system business error", TEMPORARY, NxCloudMediaNotReadyError),
-    9002: NxCloudCode(
-        "the merchant number is not a WhatsApp number", "fix business_phone", NxCloudPhoneNumberError
-    ),
-    9006: NxCloudCode(
-        "the WhatsApp number is not bound to the application",
-        "have NXCloud bind business_phone to the application",
-        NxCloudPhoneNumberError,
-    ),
-}
-_OTHER_AUTHENTICATION = NxCloudCode("authentication trouble", _CREDENTIALS, NxCloudCredentialsError)
-_UNDOCUMENTED = NxCloudCode("a code NXCloud does not document", TEMPORARY, NxCloudUnavailableError)
-
-
-def describe_code(code: int) -> NxCloudCode:
-    """Return what a code other than 0 means; of 1000 to 1009 those not listed are authentication trouble."""
-    return CODES.get(code) or (_OTHER_AUTHENTICATION if 1000 <= code <= 1009 else _UNDOCUMENTED)

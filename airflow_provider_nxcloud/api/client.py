@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_nxcloud.api.codes import describe_code
 from airflow_provider_nxcloud.api.rate_limiter import AdaptiveRateLimiter
 from airflow_provider_nxcloud.api.response import ApiCall, ApiResponse, data_or_raise, parse_response
 from airflow_provider_nxcloud.auth import TIMESTAMP_EXPIRED, NxCloudAuth
@@ -23,7 +24,6 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudMediaNotReadyError,
     NxCloudRequestError,
     NxCloudUnavailableError,
-    describe_code,
 )
 from airflow_provider_nxcloud.http.retries import RETRY_LOG_INTERVAL, call_with_retries
 from airflow_provider_nxcloud.http.transport import Transport, TransportError

@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_nxcloud.api.codes import describe_code
 from airflow_provider_nxcloud.exceptions import (
     TEMPORARY,
     NxCloudError,
     NxCloudRequestError,
     NxCloudUnavailableError,
-    describe_code,
 )
 from airflow_provider_nxcloud.http.retries import RETRYABLE_STATUSES, parse_retry_after
 from airflow_provider_nxcloud.http.transport import Response, TransportError

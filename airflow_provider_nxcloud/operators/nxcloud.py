@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_nxcloud.media import MediaIds
-    from airflow_provider_nxcloud.storage.base import Storage
+    from airflow_provider_nxcloud.storage.publishing import Storage
     from airflow_provider_nxcloud.transfer.manifest import Manifest
     from airflow_provider_nxcloud.transfer.transfer import Transfer
 

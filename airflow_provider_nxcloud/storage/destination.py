@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
-from airflow_provider_nxcloud.storage.base import Storage
 from airflow_provider_nxcloud.storage.local import LocalStorage
+from airflow_provider_nxcloud.storage.publishing import Storage
 from airflow_provider_nxcloud.storage.stores import storage_for
 from airflow_provider_nxcloud.text import TEMPLATE_MARKER, UNSAFE
 

@@ -15,8 +15,8 @@ from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from airflow_provider_nxcloud.exceptions import NxCloudMediaRefusedError
-from airflow_provider_nxcloud.storage.base import Storage, StoredObject
 from airflow_provider_nxcloud.storage.errors import folder_error, storage_error
+from airflow_provider_nxcloud.storage.publishing import Storage, StoredObject
 from airflow_provider_nxcloud.storage.staging import StagedFile, make_staging_folder
 
 if TYPE_CHECKING:

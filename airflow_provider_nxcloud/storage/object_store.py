@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_nxcloud.concurrency import WeightedSemaphore, run_with_time_limit
 from airflow_provider_nxcloud.exceptions import NxCloudCancelledError, NxCloudInputError
-from airflow_provider_nxcloud.storage.base import Storage, StoredObject
 from airflow_provider_nxcloud.storage.errors import folder_error, storage_cause, storage_error
+from airflow_provider_nxcloud.storage.publishing import Storage, StoredObject
 from airflow_provider_nxcloud.storage.staging import StagedFile
 from airflow_provider_nxcloud.text import parse_sha256
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_nxcloud.concurrency import run_in_threads, run_with_time_limit
 from airflow_provider_nxcloud.exceptions import NxCloudCancelledError, NxCloudInputError
-from airflow_provider_nxcloud.storage.base import Storage
 from airflow_provider_nxcloud.storage.destination import connection_in, make_storage
 from airflow_provider_nxcloud.storage.errors import storage_error
+from airflow_provider_nxcloud.storage.publishing import Storage
 from airflow_provider_nxcloud.transfer.result import TransferResult
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudUnavailableError,
 )
 from airflow_provider_nxcloud.media import Media, MediaItem
-from airflow_provider_nxcloud.storage.base import Storage, StoredObject
+from airflow_provider_nxcloud.storage.publishing import Storage, StoredObject
 from airflow_provider_nxcloud.text import OncePerCause
 from airflow_provider_nxcloud.transfer.download import Downloader
 from airflow_provider_nxcloud.transfer.object_names import NameTakenError, ObjectNames

@@ -11,7 +11,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from pages import PAGES, tables
 
 from airflow_provider_nxcloud import exceptions
-from airflow_provider_nxcloud.exceptions import CODES, NxCloudError, describe_code
+from airflow_provider_nxcloud.api.codes import CODES, describe_code
+from airflow_provider_nxcloud.exceptions import NxCloudError
 from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
 from airflow_provider_nxcloud.transfer.transfer import MEDIA_ERRORS
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from typing_extensions import Self
 
-from airflow_provider_nxcloud.storage.base import Storage
+from airflow_provider_nxcloud.storage.publishing import Storage
 
 
 class S3StandIn(ThreadingHTTPServer):

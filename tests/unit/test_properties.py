@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_nxcloud.api.client import NxCloudClient
+from airflow_provider_nxcloud.api.codes import CODES
 from airflow_provider_nxcloud.connection.settings import ConnectionSettings
-from airflow_provider_nxcloud.exceptions import CODES, NxCloudError, NxCloudInputError
+from airflow_provider_nxcloud.exceptions import NxCloudError, NxCloudInputError
 from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
 from airflow_provider_nxcloud.media import parse_media_ids
 from airflow_provider_nxcloud.operators.nxcloud import NxCloudGetMediaOperator
