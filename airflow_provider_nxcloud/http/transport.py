@@ -27,6 +27,12 @@ USER_AGENT = f"airflow-provider-nxcloud/{__version__}"
 #: What may stand in a query; a percent sign belongs to what is encoded already.
 _QUERY_SAFE = "!$%&'()*+,/:;=?@[]~"
 _MAX_CAUSE = 150
+#: What to do, by a pattern of the cause.
+_REMEDIES = {
+    "certificate verify failed|NO_CERTIFICATE|CA certificate bundle": "check the certificate there, and the CA "
+    "file that verify of the connection or REQUESTS_CA_BUNDLE names",
+    "WRONG_VERSION_NUMBER": "what answers speaks no TLS: http:// in place of https://?",
+}
 #: The parser's errors whose text is the server's bytes.
 _WORDS: dict[type[BaseException], str] = {
     http.client.BadStatusLine: "the response does not begin with HTTP's status line",
@@ -136,9 +142,9 @@ class Transport:
                     raise
                 exchange.fresh = True
                 raw = self._exchange(exchange, route, method, target, headers(), body)
-            if raw.status == 407 and proxy:
+            if raw.status == 407:
                 raw.close()
-                raise _proxy_asks_for_credentials(proxy)
+                raise _proxy_asks_for_credentials(proxy or "on the way")
         except (NxCloudError, TransportError):
             raise  # the former of check_peer
         # What a library raises at odd bytes must not end the whole task.
@@ -178,14 +184,26 @@ class Transport:
         proxy = proxy_for(self._settings, origin)
         proxies = {"all": proxy} if proxy else {}
         request = requests.Request("GET", origin).prepare()
-        pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=proxies)
+        try:
+            if proxy and "\\" in proxy:
+                raise ValueError  # urllib3 would take what stands before it for the host
+            whole_url = self._adapter.request_url(request, proxies) != request.path_url
+            pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=proxies)
+        except ValueError as error:
+            if not proxy or isinstance(error, requests.exceptions.InvalidSchema):
+                raise
+            # The library's own words may be a part of the password.
+            raise TransportError(
+                "the proxy's URL cannot be read",
+                remedy="percent-encode what is special in its user and password; "
+                "it has to be like http://me:password@proxy.example.com:3128, in connection or environment",
+            ) from None
         # By the pool's scheme: requests itself would not verify an https proxy for plain http.
         self._adapter.cert_verify(pool, f"{pool.scheme}://", self._verify, None)  # type: ignore[no-untyped-call]
         pool.ConnectionCls = with_limits(pool.ConnectionCls)
-        whole_url = self._adapter.request_url(request, proxies) != request.path_url
         host = urlsplit(str(request.url)).netloc.rpartition("@")[2]
         headers = {"Host": host, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        return _Route(pool, proxy and _without_credentials(proxy), origin if whole_url else "", headers)
+        return _Route(pool, proxy and re.sub("//.*@", "//", proxy), origin if whole_url else "", headers)
 
 
 def tls_verification(settings: ConnectionSettings) -> bool | str:
@@ -209,9 +227,10 @@ def _transport_error(error: Exception, proxy: str | None) -> TransportError:
     cause = _describe(_innermost(error))
     if proxy and cause.startswith("Tunnel connection failed: 407"):
         return _proxy_asks_for_credentials(proxy)
-    if proxy and isinstance(error, ProxyError):
+    if proxy and (isinstance(error, ProxyError) or proxy.startswith("socks")):
         cause = f"{cause} (proxy {proxy})"
-    return TransportError(cause)
+    remedies = (remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, cause))
+    return TransportError(cause, remedy=next(remedies, ""))
 
 
 def _proxy_asks_for_credentials(proxy: str) -> TransportError:
@@ -241,8 +260,5 @@ def _describe(error: BaseException) -> str:
     text = (
         getattr(error, "strerror", None) or str(error) or f"an error without a text ({type(error).__name__})"
     )
-    return printable(_without_credentials(re.sub(r"\?\S*", "?...", text)))[:_MAX_CAUSE]
-
-
-def _without_credentials(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    text = re.sub(r"^(\[SSL: CERTIFICATE_VERIFY_FAILED\]|_ssl\.c:\d+:) |\.? \(_ssl\.c:\d+\)$", "", text)
+    return printable(re.sub(r"//[^/\s]*@", "//", re.sub(r"\?\S*", "?...", text)))[:_MAX_CAUSE]

@@ -104,7 +104,7 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
         "publishing needs rename; choose a destination on a file system that has it",
     ),
 )
-_SECRETS = re.compile(r"(?<=[\w/.-]\?)[^\s'\"<)]+|(?<=://)[^\s/@]+@")
+_SECRETS = re.compile(r"(?<=[\w/.-]\?)[^\s'\"<)]+|(?<=://)[^\s/]+@")
 
 
 def storage_error(action: str, uri: str, error: Exception) -> NxCloudStorageError:

@@ -51,6 +51,7 @@ FAULT_ROWS = [
         ("api.status", {"status": status}, NxCloudRequestError, 1, f"HTTP {status}")
         for status in (400, 401, 403, 404, 405, 413)
     ],
+    ("api.status", {"status": 407}, NxCloudUnavailableError, ATTEMPTS, "asks for credentials (HTTP 407)"),
     ("api.reset", {}, NxCloudUnavailableError, ATTEMPTS, "Connection reset by peer"),
     ("api.reset_after_headers", {}, NxCloudUnavailableError, ATTEMPTS, "broke off"),
     ("api.html", {}, NxCloudUnavailableError, ATTEMPTS, "not JSON"),

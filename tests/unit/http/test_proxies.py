@@ -111,6 +111,32 @@ def test_proxy_that_asks_for_credentials_is_named(media, start, settings):
     assert "canary" not in said
 
 
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5h"])
+@pytest.mark.parametrize(
+    ("credentials", "cause"),
+    [
+        ("me:c@nary", "Connection refused"),
+        ("me:c@nary@x", "Connection refused"),
+        ("me:c%40nary", "Connection refused"),
+        ("me:c nary", "Connection refused"),
+        ("me:c/nary", "the proxy's URL cannot be read; percent-encode"),
+        ("me:c#nary", "the proxy's URL cannot be read; percent-encode"),
+        ("nary\\me:c", "the proxy's URL cannot be read; percent-encode"),
+    ],
+)
+def test_proxy_password_of_any_characters_is_in_no_error(credentials, cause, scheme, settings, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("http_proxy", f"{scheme}://{credentials}@{address}")
+        with pytest.raises(NxCloudDownloadError) as caught:
+            get(settings(), f"http://{HOST}/")
+    said = str(caught.value)
+    assert said.startswith(f"the download failed: {cause}")
+    assert f"(proxy {scheme}://{address})" in said or "cannot be read" in cause
+    assert "nary" not in said
+
+
 def test_socks_without_its_package_says_what_to_install(settings, monkeypatch):
     def missing(*_: object, **__: object) -> None:
         raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")

@@ -176,7 +176,24 @@ def test_tls_certificate_is_checked_as_asked(
 
 def test_tls_bundle_of_the_environment_that_is_missing_is_told(start, ask, certificates, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
-    assert "/nowhere/ca.pem" in ask(start(certificates["right"]).url)
+    said = ask(start(certificates["right"]).url)
+    assert "/nowhere/ca.pem; check the certificate there, and the CA file" in said
+
+
+def test_tls_certificate_that_is_refused_is_told_first_and_what_to_check(start, ask, certificates, tmp_path):
+    said = ask(start(certificates["elsewhere"]).url, verify=certificates["elsewhere"])
+    assert "certificate verify failed: IP address mismatch" in said[:80]
+    assert "valid for '127.0.0.1'; check the certificate there, and the CA file that verify" in said
+
+    nothing = tmp_path / "nothing.pem"
+    nothing.touch()
+    said = ask(start(certificates["right"]).url, verify=str(nothing))
+    assert "no certificate or crl found; check the certificate there, and the CA file that verify" in said
+
+
+def test_tls_where_nobody_speaks_it_is_told(start, ask):
+    said = ask(start().url.replace("http://", "https://"))
+    assert "what answers speaks no TLS: http:// in place of https://?" in said
 
 
 def test_tls_of_pyopenssl_works_too(start, ask, certificates):
