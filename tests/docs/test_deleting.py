@@ -21,7 +21,7 @@ def step():
 
 
 @pytest.fixture
-def fetch(destination):
+def fetch(destination, no_backoff):
     def fetch(media: list) -> list[dict]:
         operator = NxCloudGetMediaOperator(
             task_id="get_media", media_ids=media, destination=str(destination), ignore_media_errors=True
