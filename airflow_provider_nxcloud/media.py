@@ -35,9 +35,12 @@ MAX_MEDIA_ID_LENGTH = 256
 
 #: What a media ID given as bare text consists of; anything else in it says that the text is something else.
 _ID_TEXT = re.compile(r"[^\s,;\"'`()\[\]{}<>|*\\\u3001\uff0c\uff1b]+")
-#: What templates and other languages write for nothing.
+#: A string of a Python literal, and two without a comma, which Python joins to one: so numpy writes a list.
+_STRING = re.compile(r"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*\"""", re.DOTALL)
+_JOINED = re.compile(r"'\s*\w*'")
 _AS_SENT = "give media IDs as NXCloud's webhook sent them"
 _QUOTES = "write it in quotes, or give the list as text: native rendering turns digits into numbers"
+#: What templates and other languages write for nothing.
 _NOTHING = frozenset({"", "none", "null", "nan", "undefined", "true", "false"})
 #: The keys of a mapping that its record has too.
 _RECORD_KEYS = frozenset({"media_id", "sha256", "mime_type", "file_name"})
@@ -120,7 +123,7 @@ def parse_media_ids(value: object) -> list[MediaItem]:
 
 def parse_literal(text: str) -> Any:
     """Read text that is JSON or a Python literal of a list, tuple or mapping; return other text as it is."""
-    for parse in (json.loads, ast.literal_eval):
+    for parse in (json.loads, _parse_python):
         try:
             parsed = parse(text.strip())
         except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError):
@@ -128,6 +131,12 @@ def parse_literal(text: str) -> Any:
         if isinstance(parsed, list | tuple | dict):
             return parsed
     return text
+
+
+def _parse_python(text: str) -> Any:
+    if _JOINED.search(_STRING.sub("'", text)):
+        raise ValueError("strings without a comma in between")
+    return ast.literal_eval(text)
 
 
 def _parse_text(text: str) -> object:
@@ -193,6 +202,8 @@ def check_media_id(media_id: object, where: str) -> str:
         raise _no_text(f"{where} must be a media ID given as text", media_id)
     if not media_id.strip():
         problem = "is empty"
+    elif media_id.lower() in _NOTHING:
+        problem = f"is {media_id!r}: the template or task it comes from gave nothing"
     elif len(media_id) > MAX_MEDIA_ID_LENGTH:
         problem = f"has {len(media_id)} characters, a media ID at most {MAX_MEDIA_ID_LENGTH}"
     elif media_id != media_id.strip() or any(map(_is_invisible, media_id.replace(" ", ""))):

@@ -44,6 +44,7 @@ def refusal(value: object) -> str:
         ("('b', 'a')", ["b", "a"]),
         (' ["b"]\n', ["b"]),
         ("[{'media_id': 'b'}, 'a']", ["b", "a"]),
+        ("""[{'media_id': 'b', 'caption': "it's '' \\"", 'file_name': ''}, 'a']""", ["b", "a"]),
         ('[{"media_id": "b", "sha256": null}]', ["b"]),
         ("1234567890", ["1234567890"]),
         ("  abc  ", ["abc"]),
@@ -173,6 +174,9 @@ def test_media_ids_duplicates_with_other_hashes_are_refused():
         ("{{ params.id }}", "a template or a list"),
         ("{% if x %}", "a template or a list"),
         ("['1', '2']", "a template or a list"),
+        ("None", "gave nothing"),
+        ("null", "gave nothing"),
+        ("NaN", "gave nothing"),
     ],
 )
 @pytest.mark.parametrize(
@@ -304,6 +308,9 @@ def test_template_that_was_not_rendered_is_named(text):
         "['1'",
         "[{'media_id': '1', 'sent': datetime.datetime(2026, 1, 1)}]",
         "'a', 'b'c",
+        "['1' '2']",
+        "['1'\n \"2\"]",
+        "[u'1' u'2']",
         '"a" "b',
         "a\nb",
     ],
