@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import re
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,14 @@ def printable(text: str) -> str:
     return UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def shorten(value: object) -> str:
+    """Show some of whatever it is; a plain ``repr`` fails on endless nesting and on thousands of digits."""
+    try:
+        return f"{repr(value) if isinstance(value, str) else reprlib.repr(value):.100}"
+    except ValueError:
+        return type(value).__name__
+
+
 def with_plain_spaces(text: str) -> str:
     """Replace each space of whatever width by a plain one."""
     return _SPACES.sub(" ", text)
@@ -48,7 +57,7 @@ def parse_sha256(value: object) -> str:
         return text.lower()
     if re.fullmatch("[0-9A-Za-z+/_-]{43}=?", text):
         return base64.urlsafe_b64decode(text[:43].replace("+", "-").replace("/", "_") + "=").hex()
-    raise ValueError(f"must be 64 hexadecimal digits or 44 characters of base64, not {value!r:.100}")
+    raise ValueError(f"must be 64 hexadecimal digits or 44 characters of base64, not {shorten(value)}")
 
 
 def parse_phone(value: object) -> str:
@@ -56,7 +65,7 @@ def parse_phone(value: object) -> str:
     text = str(value) if isinstance(value, str | int) else ""
     digits = _PHONE_SEPARATORS.sub("", text)
     if not re.fullmatch("[0-9]{5,20}", digits):
-        raise ValueError(f"must be 5 to 20 digits, country code included, not {value!r:.100}")
+        raise ValueError(f"must be 5 to 20 digits, country code included, not {shorten(value)}")
     return digits
 
 

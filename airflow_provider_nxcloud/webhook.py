@@ -10,23 +10,22 @@ import json
 import logging
 import math
 import re
-import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from datetime import timezone
 from typing import Any, TypeVar
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError
 from airflow_provider_nxcloud.media import check_media_id, complete
-from airflow_provider_nxcloud.text import parse_detail, parse_phone, parse_sha256, warn_of
+from airflow_provider_nxcloud.text import parse_detail, parse_phone, parse_sha256, shorten, warn_of
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _MEDIA_TYPES = frozenset({"image", "video", "voice", "audio", "document", "sticker"})
-#: Where a timestamp in seconds would be in the year 5138 or later, it is in milliseconds, and so on.
-_TOO_LATE = 1e11
+#: Units of timestamps in a second, each with the least seconds; the most are ten digits, until the year 2286.
+_UNITS = ((1, 0), (1e3, 1e8), (1e6, 1e8), (1e9, 1e8))
 #: The end of the year 9999, the last that Python's dates know.
 _LAST_SECOND = 253_402_300_799
 #: What no database keeps.
@@ -92,7 +91,7 @@ class _Reader:
         for index, message in enumerate(messages):
             place = f"{where}.messages[{index}]"
             if isinstance(message, dict) and message.get("id"):
-                place += f" ({_short(message['id'])})"
+                place += f" ({shorten(message['id'])})"
             with self._leaving_out(place):
                 if item := self._media(message, contacts, place):
                     yield {**item, "business_phone": merchant}
@@ -101,11 +100,12 @@ class _Reader:
         kind = _type_of(message)
         media = message.get(kind)
         if kind not in _MEDIA_TYPES:
-            if isinstance(media, dict) and media.get("id"):
+            names = _MEDIA_TYPES | {kind}
+            if _has_media({name: message.get(name) for name in names}, names):
                 raise ValueError(f"has the unknown type {kind!r:.50}, with a media ID")
             return None
         if not isinstance(media, dict) or not media.get("id"):
-            errors = f"; errors: {_short(message['errors'])}" if message.get("errors") else ""
+            errors = f"; errors: {shorten(message['errors'])}" if message.get("errors") else ""
             raise ValueError(f"has no {kind} with an id{errors}")
         sender = self._detail(message, "from", _number, where)
         theirs = [each for each in contacts if each.get("wa_id") == sender] if sender else contacts
@@ -137,11 +137,13 @@ class _Reader:
 
 
 def _load(value: object) -> Any:
-    """Return what JSON text stands for, and anything else as it is."""
-    if isinstance(value, str):
-        value = value.removeprefix("\ufeff")
+    """Return what JSON text stands for, whatever bytes its captions have, and anything else as it is."""
+    if isinstance(value, bytes):
+        value = value.decode(json.detect_encoding(value), "replace")
+    if not isinstance(value, str):
+        return value
     try:
-        return json.loads(value, parse_int=_int) if isinstance(value, str | bytes) else value
+        return json.loads(value.removeprefix("\ufeff"), parse_int=_int, strict=False)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON: {error}") from error
 
@@ -188,16 +190,25 @@ def _type_of(message: Any) -> str:
     return kind
 
 
+def _has_media(value: object, names: Set[str], depth: int = 3) -> bool:
+    """Tell whether there is a media ID under one of some names; edits have theirs two levels down."""
+    return isinstance(value, dict) and any(
+        (name in names and isinstance(each, dict) and each.get("id"))
+        or (depth and _has_media(each, names, depth - 1))
+        for name, each in value.items()
+    )
+
+
 def _timestamp(value: object) -> int:
     """Read seconds, milliseconds, microseconds or nanoseconds since the epoch, as number or text, or ISO 8601."""
     try:
-        seconds = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-        for _ in range(3):
-            seconds /= 1000 if seconds >= _TOO_LATE else 1
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        found = (number / unit for unit, least in _UNITS if least <= number / unit < 1e10)
+        seconds = next(found, math.nan)
     except (TypeError, ValueError, OverflowError):
         seconds = _iso_timestamp(value)
     if not 0 <= seconds <= _LAST_SECOND:
-        raise ValueError(f"is no time: {_short(value)}")
+        raise ValueError(f"is no time: {shorten(value)}")
     return int(seconds)
 
 
@@ -227,11 +238,6 @@ def _phone(value: object) -> str:
     text = _number(value)
     parse_phone(text)
     return text
-
-
-def _short(value: object) -> str:
-    """Show some of whatever it is; a plain ``repr`` of deep nesting fails."""
-    return f"{reprlib.repr(value):.200}"
 
 
 def _kind(value: object) -> str:

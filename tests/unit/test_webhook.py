@@ -136,6 +136,12 @@ def test_repeated_delivery_does_not_change_what_is_known():
         callback({"id": "w", "type": "text", "text": {"body": "hi"}}),
         callback({"id": "w", "type": "location", "location": {"latitude": 1.5}}),
         callback({"id": "w", "type": "hologram", "hologram": {"depth": 1}}),
+        callback({"id": "w", "type": "text", "text": {"body": "hi"}, "context": {"id": "wamid.1"}}),
+        callback({"id": "w", "type": "reaction", "reaction": {"message_id": "wamid.1", "emoji": "👍"}}),
+        callback({"id": "w", "type": "unsupported", "errors": [{"code": 131051}]}),
+        callback(
+            {"id": "w", "type": "interactive", "interactive": {"list_reply": {"id": "1", "title": "Yes"}}}
+        ),
         {"statuses": [{"id": "w", "status": "delivered"}]},
         {"statuses": [], "messages": None},
     ],
@@ -219,6 +225,13 @@ def test_odd_callback_is_left_out_and_named(payload, problem, caplog):
         ({"type": None}, "has no type"),
         ({"type": ["image"]}, "has a type that is list"),
         ({"type": "hologram", "hologram": {"id": "m2"}}, "has the unknown type 'hologram', with a media ID"),
+        ({"type": "IMAGE"}, "has the unknown type 'IMAGE', with a media ID"),
+        ({"type": "ptt", "audio": {"id": "m2"}}, "has the unknown type 'ptt', with a media ID"),
+        (
+            {"type": "edit", "image": None, "edit": {"message": {"type": "video", "video": {"id": "m2"}}}},
+            "has the unknown type 'edit', with a media ID",
+        ),
+        ({"image": {"id": "null"}}, "image.id is 'null': the template or task it comes from gave nothing"),
     ],
 )
 def test_odd_message_is_left_out_and_named_by_place_and_id(fields, problem, caplog):
@@ -265,6 +278,7 @@ def test_odd_text_in_a_warning_cannot_forge_a_line(caplog):
         ({"image": {"id": "m1", "caption": {}}}, "caption"),
         ({"from": {}}, "from_number"),
         *[({"timestamp": wrong}, "timestamp") for wrong in ("soon", True, [], -1, "1" * 40, "nan", 1e300)],
+        *[({"timestamp": wrong}, "timestamp") for wrong in ("20231114221320", 99_999_999_999, 10**5000)],
     ],
 )
 def test_detail_that_makes_no_sense_is_none_with_a_warning(fields, key, caplog):
@@ -373,19 +387,28 @@ def test_anything_else_is_a_value_error(payload):
         "\ufeff" + json.dumps(callback(message())),
         json.dumps(callback(message(), note=float("-inf"))),
         json.dumps(callback(message()))[:-1] + ', "note": ' + "1" * 5_000 + "}",
+        json.dumps(callback(message(media={"caption": "a@b"}))).replace("@", "\n\t"),
+        json.dumps(callback(message(media={"caption": "a@b"}))).encode().replace(b"@", "é".encode("latin-1")),
         callback(message(), statuses={}),
         callback(message(), note=deep()),
     ],
-    ids=["nan", "bytes", "key", "BOM", "inf", "digits", "statuses", "deep"],
+    ids=["nan", "bytes", "key", "BOM", "inf", "digits", "control", "encoding", "statuses", "deep"],
 )
 def test_what_nobody_needs_of_a_callback_may_be_anything(payload, caplog):
     assert ids(payload) == ["m1"]
     assert not caplog.records
 
 
-@pytest.mark.parametrize("odd", [{"timestamp": float("inf")}, {"timestamp": deep()}, {"errors": deep()}])
-def test_what_nobody_needs_of_a_message_may_be_anything(odd):
-    assert ids(callback(message(**odd))) == ["m1"]
+@pytest.mark.parametrize("odd", [float("inf"), deep(), 10**5000], ids=["inf", "deep", "digits"])
+@pytest.mark.parametrize("key", ["id", "from", "timestamp", "user_id", "errors"])
+def test_what_nobody_needs_of_a_message_may_be_anything(key, odd):
+    assert ids(callback(message(**{key: odd}), message(media_id="m2"))) == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("odd", [float("inf"), deep(), 10**5000], ids=["inf", "deep", "digits"])
+@pytest.mark.parametrize("key", ["sha256", "mime_type", "filename", "caption"])
+def test_what_nobody_needs_of_a_media_file_may_be_anything(key, odd):
+    assert ids(callback(message(media={key: odd}), message(media_id="m2"))) == ["m1", "m2"]
 
 
 def test_message_that_holds_itself_is_left_out():
