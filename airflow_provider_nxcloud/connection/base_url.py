@@ -81,7 +81,7 @@ def _split_authority(authority: str) -> tuple[str, int | None]:
         return f"[{authority.lower()}]", None
     match = _AUTHORITY.fullmatch(authority)
     name = _ascii_name(match["name"]) if match else None
-    if match is None or name is None:
+    if match is None or name is None or name in {"http", "https"}:  # what a typo leaves of a scheme
         raise ValueError(f"is not a host name or URL such as {_EXAMPLE}: {authority!r:.100}")
     return name, parse_port(match["port"] or None)
 

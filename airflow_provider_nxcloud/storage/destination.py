@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, ObjectStoragePath
 
@@ -39,14 +38,7 @@ def make_storage(
         raise NxCloudInputError(f"{argument} is {url!r}: the template or task it comes from gave nothing")
     scheme, path = url.split("://", 1) if "://" in url else ("", os.path.expanduser(url))
     scheme = scheme.lower()
-    if TEMPLATE_MARKER.search(url):
-        raise NxCloudInputError(f"{argument} is a template that was not rendered: {url!r}")
-    # Anything else would become a folder below the directory in which some worker happens to run.
-    is_absolute = re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or (path.startswith("/") and "://" not in url)
-    if not is_absolute or url != url.strip() or UNSAFE.search(url):
-        raise NxCloudInputError(
-            f"{argument} must be a URL such as 's3://bucket/prefix' or an absolute local path, not {url!r}"
-        )
+    _check_url(url, scheme, path, argument)
     in_url = connection_in(url)
     if in_url:
         path = path[len(in_url) + 1 :]
@@ -65,9 +57,27 @@ def make_storage(
     return storage_for(scheme)(scheme, path, conn_id, write_kwargs or {})
 
 
+def _check_url(url: str, scheme: str, path: str, argument: str) -> None:
+    if TEMPLATE_MARKER.search(url):
+        raise NxCloudInputError(f"{argument} is a template that was not rendered: {url!r}")
+    # Anything else would become a folder below the directory in which some worker happens to run.
+    is_absolute = re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or (path.startswith("/") and "://" not in url)
+    if not is_absolute or url != url.strip() or UNSAFE.search(url):
+        raise NxCloudInputError(
+            f"{argument} must be a URL such as 's3://bucket/prefix' or an absolute local path, not {url!r}"
+        )
+    address, query, _ = url.partition("?")
+    if query and scheme not in _LOCAL:  # not shown: it may be a signature
+        raise NxCloudInputError(
+            f"{argument} has a query, which stores take for the version of an object",
+            remedy="remove it",
+            place=repr(f"{address}?..."),
+        )
+
+
 def connection_in(url: str) -> str:
     """Return the connection ID that an object storage URL names, empty where it names none."""
-    return urlsplit(url).netloc.rpartition("@")[0] if "://" in url else ""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[0]
 
 
 def _check_connection(conn_id: str | None, scheme: str, place: str) -> None:
@@ -102,4 +112,5 @@ def _make_local(path: str, url: str, write_kwargs: Mapping[str, Any] | None) -> 
         raise NxCloudInputError(
             "write_kwargs are not supported for local paths", remedy="remove them", place=repr(url)
         )
-    return LocalStorage(Path(os.path.abspath(os.path.expanduser(path))))
+    # With two slashes its URI would not open again.
+    return LocalStorage(Path("/", os.path.abspath(os.path.expanduser(path)).lstrip("/")))

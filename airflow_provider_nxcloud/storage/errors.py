@@ -46,7 +46,8 @@ _REMEDIES: tuple[tuple[type[NxCloudStorageError], str, str], ...] = (
     ),
     (
         _FAIL,
-        r"NoSuchBucket|bucket does not exist|ContainerNotFound|container does not exist|no such bucket",
+        r"NoSuchBucket|bucket does not exist|ContainerNotFound|container does not exist|no such bucket"
+        "|Invalid bucket name",
         "create it, or fix the bucket in the destination or endpoint_url: buckets are never created",
     ),
     (

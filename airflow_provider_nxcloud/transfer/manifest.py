@@ -14,6 +14,7 @@ from airflow_provider_nxcloud.exceptions import NxCloudCancelledError, NxCloudIn
 from airflow_provider_nxcloud.storage.destination import connection_in, make_storage
 from airflow_provider_nxcloud.storage.errors import storage_error
 from airflow_provider_nxcloud.storage.publishing import Storage
+from airflow_provider_nxcloud.text import TEMPLATE_MARKER, UNSAFE
 from airflow_provider_nxcloud.transfer.result import TransferResult
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ class Manifest:
             or path == "None"
             or folder.endswith(":/")
             or path != path.rstrip()
+            or UNSAFE.search(path)
+            or TEMPLATE_MARKER.search(path)
             or os.path.isdir(path)
         ):
             raise NxCloudInputError(f"manifest must be the path or URL of a file, not {path!r}")
-        remote = "://" in path and not path.startswith("file:")
+        remote = "://" in path and not path.lower().startswith("file:")
         self._storage: Storage = make_storage(
             folder + slash or path,
             storage_conn_id if remote and not connection_in(path) else None,

@@ -309,6 +309,14 @@ def test_uri_opens_again_whatever_the_folder_is_called(folder, as_url, sandbox, 
     assert ObjectStoragePath(record["uri"]).read_bytes() == content
 
 
+@pytest.mark.parametrize("slashes", ["//", "file:////"])
+def test_uri_opens_again_whatever_slashes_are_before_the_folder(slashes, sandbox, fetch, destination):
+    (record,) = fetch([PHOTO], destination=f"{slashes}{str(destination)[1:]}")
+
+    assert record["uri"] == f"file://{destination}/{PHOTO}.jpg"
+    assert ObjectStoragePath(record["uri"]).read_bytes() == sandbox.media[PHOTO].content
+
+
 @pytest.mark.parametrize(
     "name", ["a#b.jpg", "a?b.jpg", "100%.jpg", "a b.jpg", "%41.jpg", "报价.jpg", "a:b.jpg"]
 )

@@ -247,6 +247,8 @@ def test_blank_lines_and_items_among_the_hosts_count_as_absent(hosts, globs):
         ("h.example:80:80", None, None, ["host"]),
         ("https://", None, None, ["host"]),
         ("https:///path", None, None, ["host"]),
+        ("https:/h.example", None, None, ["host", "https"]),
+        ("http//h.example", None, None, ["host", "http"]),
         ("https%3A%2F%2Fh.example", None, None, ["host"]),
         ("h .example", None, None, ["host", "white space"]),
         ("h.example\n/x", None, None, ["host", "invisible"]),
