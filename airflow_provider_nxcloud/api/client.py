@@ -154,7 +154,7 @@ class NxCloudClient:
             value if isinstance(value := data.get(key), str) else ""
             for key in ("url", "mime_type", "file_name")
         )
-        if not url:
+        if not (url := url.strip()):
             raise call.error(NxCloudMediaNotReadyError, "NXCloud answered success without a url", TEMPORARY)
         return Media(media_id, printable(mime_type) or None, printable(file_name) or None, url)
 

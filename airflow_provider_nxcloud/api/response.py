@@ -72,6 +72,7 @@ def parse_response(response: Response, call: ApiCall, *, secrets: tuple[str, ...
         if 300 <= status < 400:
             remedy = f"{_CHECK_HOST}; a signed call follows no redirect"
             raise call.error(NxCloudRequestError, f"{said}, a redirect", remedy)
+        words = ""
         try:
             answer = _parse(_read_body(response, call), response, call, secrets)
         except NxCloudUnavailableError:
@@ -80,7 +81,8 @@ def parse_response(response: Response, call: ApiCall, *, secrets: tuple[str, ...
         else:
             if status < 400 or describe_code(answer.code).error is not NxCloudUnavailableError:
                 return answer
-        raise call.error(NxCloudRequestError, said, _CHECK_HOST)
+            words = f"; NXCloud says {answer.message!r}" if answer.message else ""
+        raise call.error(NxCloudRequestError, said, _CHECK_HOST, place=f"{call}{words}")
 
 
 def data_or_raise(answer: ApiResponse, call: ApiCall) -> dict[str, Any]:
@@ -108,17 +110,17 @@ def _read_body(response: Response, call: ApiCall) -> bytes:
 
 def _parse(body: bytes, response: Response, call: ApiCall, secrets: tuple[str, ...]) -> ApiResponse:
     try:
-        envelope = json.loads(body)
+        # Words in another encoding, or with a line break in them, hide no code.
+        envelope = json.loads(body.decode(json.detect_encoding(body), "replace"), strict=False)
     except (ValueError, RecursionError):
         kind = _redact(response.headers.get("Content-Type", "no type"), secrets)[:50]
         cause = f"NXCloud's response is not JSON but {len(body)} bytes of {kind!r}"
         raise call.unavailable(cause, _NOT_NXCLOUD) from None
     envelope = envelope if isinstance(envelope, dict) else {}
-    code, data = envelope.get("code"), envelope.get("data")
-    if isinstance(code, str) and re.fullmatch(r"-?[0-9]{1,9}", code.strip()):
-        code = int(code)
+    number = re.fullmatch(r"\s*(-?[0-9]{1,9})(\.0+)?\s*", str(envelope.get("code")))
+    code, data = number and int(number[1]), envelope.get("data")
     # What comes with an error is read by nobody.
-    if type(code) is not int or (code == 0 and not isinstance(data, dict | None)):
+    if code is None or (code == 0 and not isinstance(data, dict | None)):
         cause = "NXCloud's response does not have the documented shape (code, message, data)"
         raise call.unavailable(cause, _NOT_NXCLOUD)
     # With success it is shown nowhere.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import math
+import re
 import socket
 import threading
 import time
@@ -33,6 +34,8 @@ MAX_OVERHEAD_BYTES = 64 * 1024
 #: This many bytes of a chunk's first line are its size, and not counted.
 _CHUNK_SIZE_BYTES = 20
 _TOO_LONG = "it took too long in all"
+#: A header, the continuation of one, or the end of a head.
+_HEAD_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]|\r?\n")
 
 
 @dataclass
@@ -97,6 +100,7 @@ class _LimitedResponse(http.client.HTTPResponse):
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
+        self.fp.in_head = True
         if status == http.client.SWITCHING_PROTOCOLS:
             raise http.client.HTTPException("the server changed the protocol")
         # http.client knows 100 alone as what comes before the response.
@@ -106,7 +110,9 @@ class _LimitedResponse(http.client.HTTPResponse):
         super().begin()
         length = self.headers.get("Content-Length")
         if length is not None and self.length is None and not self.chunked:
-            raise http.client.HTTPException("the Content-Length of the response is no number")
+            if not (same := re.fullmatch(r"([0-9]{1,15})(\s*,\s*\1)+", length)):  # joined: RFC 9110, 8.6
+                raise http.client.HTTPException("the Content-Length of the response is no number")
+            self.length = int(same[1])
         # The header alone says nothing: only the last coding can delimit, and http.client knows none but chunked.
         _exchange.get().is_delimited = self.chunked or self.length is not None
 
@@ -252,8 +258,20 @@ class _CountingReader(io.BufferedReader):
         self._consumed = 0
         self._overhead = 0
         self._after_body = False
+        self.in_head = False
 
     def readline(self, size: int | None = -1) -> bytes:
+        line = self._limited_line(size)
+        # At a line of another form http.client would take all that follows for the body.
+        while self.in_head and not _HEAD_LINE.match(line):
+            line = self._limited_line(size)
+        if self.in_head:
+            self.in_head = line not in (b"\r\n", b"\n")
+            name, colon, value = line.partition(b":")
+            line = name.rstrip() + colon + value.rstrip().replace(b"\r", b" ") + b"\r\n"
+        return line
+
+    def _limited_line(self, size: int | None) -> bytes:
         line = super().readline(size)
         self._consumed += len(line)
         self._overhead += max(0, len(line) - _CHUNK_SIZE_BYTES) if self._after_body else len(line)

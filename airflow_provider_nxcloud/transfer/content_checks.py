@@ -79,7 +79,7 @@ def _possible_kinds(announced: str) -> set[str]:
 def _kinds(mime_type: str) -> set[str]:
     """Return what a MIME type says of the content, the same for all names of one type; empty for nothing."""
     family, _, name = mime_type.partition("/")
-    kinds = set(re.findall(r"\bx?(html|json)\b", name)) or set(re.findall(r"\bxml\b", name))
+    kinds = set(re.findall("html|json", name)) or set(re.findall(r"\bxml\b", name))
     if "pdf" in name:
         kinds.add("document")
     elif family == "image":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import string
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from airflow_provider_nxcloud.connection.base_url import origin
 from airflow_provider_nxcloud.connection.settings import ConnectionSettings
@@ -209,7 +210,7 @@ class _Download:
             # A given sha256 will tell in the end; without one, only the same validators prove the same file.
             same_file = self._sha256 or (etag, validator) == (self._etag, self._validator)
             changed = self._total not in (None, total) or not same_file
-            if start != self._staged.size or changed:
+            if start != self._staged.size or (start and changed):
                 self._staged.reset()
                 raise NxCloudDownloadError("the server answered another range than asked for")
             self._total = total
@@ -217,7 +218,7 @@ class _Download:
             self._staged.reset()
             length = headers.get("Content-Length", "")
             self._total = int(length) if _LENGTH.match(length) else None
-            self._etag, self._validator = etag, validator
+        self._etag, self._validator = etag, validator
         self._check_size(self._total or 0)
 
     def _check_size(self, size: int) -> None:
@@ -248,6 +249,7 @@ class _Download:
 
 def _resolve(url: str, location: str) -> str:
     try:
-        return urljoin(url, location)
+        # As bytes, because a header of raw UTF-8 was read as Latin-1.
+        return urljoin(url, quote(location.strip().encode("latin-1"), safe=string.punctuation))
     except ValueError:
         raise NxCloudMediaRefusedError("the download URL cannot be read") from None

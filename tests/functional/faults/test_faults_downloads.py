@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -603,3 +604,13 @@ def test_relative_redirect_is_followed(sandbox, photo, fetch, target):
     sandbox.inject("download.redirect", location=url)
 
     assert_stored(fetch([photo.media_id]), photo.content, target)
+
+
+def test_redirect_in_raw_utf_8_is_followed(sandbox, fetch, destination):
+    sandbox.add_media(b"content", "image/jpeg", media_id="照片")
+    path, _, query = signed_url(sandbox, "照片").partition("?")
+    location = f" {unquote(path)}?{query} ".encode()
+    sandbox.inject("download.redirect", location=location.decode("latin-1"))
+
+    assert fetch(["照片"]).error is None
+    assert len(sandbox.downloads()) == 2

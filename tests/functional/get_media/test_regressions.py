@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
+from raw_server import RawServer
 
 from airflow_provider_nxcloud.exceptions import (
     NxCloudCredentialsError,
@@ -132,6 +136,35 @@ def test_rest_of_another_file_is_not_joined_to_the_first_half(sandbox, fetch, no
     assert _TwoFiles.asked == [None, "bytes=500-", None]
     assert (destination / "1000000001.jpg").read_bytes() == b"b" * 1000
     assert record["size"] == 1000
+
+
+class _Parts(RawServer):
+    """Sends a thousand bytes of a file at most and calls them a part, whether a range was asked for or not."""
+
+    def __init__(self, content: bytes) -> None:
+        self.asked: list[bytes] = []
+        self._content = content
+        super().__init__()
+
+    def serve(self, client: socket.socket) -> None:
+        while request := client.recv(65536):
+            start = re.search(rb"(?im)^range: bytes=([0-9]+)-", request)
+            self.asked.append(start[1] if start else b"")
+            first = int(start[1]) if start else 0
+            part = self._content[first:][:1000]
+            total, last = len(self._content), first + len(part) - 1
+            head = f'HTTP/1.1 206 Partial Content\r\nContent-Length: {len(part)}\r\nETag: "one"\r\n'
+            client.sendall(f"{head}Content-Range: bytes {first}-{last}/{total}\r\n\r\n".encode() + part)
+
+
+@pytest.mark.parametrize("size", [1000, 2500])
+def test_part_that_was_not_asked_for_counts_for_what_it_is(size, sandbox, fetch, no_backoff, destination):
+    content = bytes(range(250)) * (size // 250)
+    with closing(_Parts(content)) as server:
+        sandbox.inject("api.url", times=None, url=f"http://127.0.0.1:{server.port}/photo")
+        fetch([{"media_id": "1000000001", "mime_type": "image/jpeg"}])
+    assert server.asked == [b"", b"1000", b"2000"][: -(-size // 1000)]
+    assert (destination / "1000000001.jpg").read_bytes() == content
 
 
 def test_empty_file_is_no_media_that_is_there_already(sandbox, fetch, destination):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
+from contextlib import closing
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from raw_server import RawServer
 
 from airflow_provider_nxcloud.exceptions import (
     NxCloudClockError,
@@ -71,10 +74,13 @@ FAULT_ROWS = [
             None,
             {},
             {"code": "zero"},
-            {"code": "1003.0"},
+            {"code": "1003.5"},
+            {"code": 1003.5},
+            {"code": 1e20},
+            {"code": None},
+            {"code": [1003]},
             {"code": "\u0661\u0660\u0660\u0663"},
             {"code": True},
-            {"code": 0.0},
             {"code": "0", "data": []},
             {"code": 0, "data": []},
             {"code": 0, "data": "x"},
@@ -86,12 +92,25 @@ MEDIA_FAULT_ROWS = [
     ("api.no_data", {}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
     ("api.no_url", {}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
     ("api.url", {"url": ""}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
+    ("api.url", {"url": " \n"}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
     ("api.data", {"url": None}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
     ("api.data", {"url": ["x"]}, NxCloudMediaNotReadyError, ATTEMPTS, "without a url"),
 ]
 #: One of each fault, for the questions that go the same way as :meth:`NxCloudHook.get_media` up to the answer.
 ONE_OF_EACH = list({(row[0], row[2]): row for row in FAULT_ROWS}.values())
 PASSING = (NxCloudUnavailableError, NxCloudMediaNotReadyError)
+
+
+class Answering(RawServer):
+    """Answers each connection's request with bytes."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._answer = b"HTTP/1.1 %d Odd\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+        super().__init__()
+
+    def serve(self, client: socket.socket) -> None:
+        if client.recv(65536):
+            client.sendall(self._answer)
 
 
 @pytest.fixture
@@ -202,7 +221,16 @@ def test_test_connection_fault_fails_with_its_cause(sandbox, hook, name, options
 
 @pytest.mark.parametrize(("code", "kind", "asked"), CODES)
 @pytest.mark.parametrize(
-    ("spelled", "data"), [(int, []), (int, "x"), (str, {"url": 1}), (str, False), (" {} ".format, [{}])]
+    ("spelled", "data"),
+    [
+        (int, []),
+        (int, "x"),
+        (str, {"url": 1}),
+        (str, False),
+        (" {} ".format, [{}]),
+        (float, []),
+        ("{}.0".format, 0),
+    ],
 )
 def test_code_alone_tells_the_error_whatever_the_data(sandbox, hook, code, kind, asked, spelled, data):
     value = {"code": spelled(code), "message": "words of NXCloud", "data": data}
@@ -215,11 +243,39 @@ def test_code_alone_tells_the_error_whatever_the_data(sandbox, hook, code, kind,
     assert len(sandbox.calls()) == asked
 
 
-def test_code_of_success_may_be_text(sandbox, hook):
+@pytest.mark.parametrize("code", ["0", "-0", 0.0])
+@pytest.mark.parametrize("around", ["{}", " {}\r\n"])
+def test_code_of_success_may_be_text_and_the_url_have_blanks_around_it(sandbox, hook, code, around):
     url = "http://127.0.0.1/file"
-    sandbox.inject("api.shape", value={"code": "0", "data": {"url": url}})
+    sandbox.inject("api.shape", value={"code": code, "data": {"url": around.format(url)}})
 
     assert hook.get_media(MEDIA_ID).url == url
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"code": 1003, "message": "签名错误"}'.encode("gbk"),
+        b'\xef\xbb\xbf{"code": 1003, "message": "signature \xe9"}',
+        '{"code": 1003, "message": "签名错误"}'.encode("utf-16"),
+        b'{"code": 1003, "message": "wrong\r\n\tsignature"}',
+    ],
+)
+@pytest.mark.parametrize("status", [200, 401])
+def test_words_that_nobody_can_read_hide_no_code(connect, hook, body, status):
+    with closing(Answering(status, body)) as server:
+        connect(host=f"http://127.0.0.1:{server.port}", extra={"max_attempts": ATTEMPTS})
+        error = failure(lambda: hook.get_media(MEDIA_ID))
+    assert type(error) is NxCloudCredentialsError
+    assert server.connections == 1
+
+
+def test_words_of_a_refusing_status_are_kept(sandbox, hook):
+    body = '{"code": 403, "message": "IP not in the list"}'
+    sandbox.inject("api.status", status=403, body=body, times=None)
+    error = failure(lambda: hook.get_media(MEDIA_ID))
+    assert str(error).startswith("NXCloud answered HTTP 403; check host of the connection (connection")
+    assert str(error).endswith("action getMedia; NXCloud says 'IP not in the list')")
 
 
 @pytest.mark.parametrize("value", [{"code": "0"}, {"code": 0, "data": None}])

@@ -45,6 +45,8 @@ JSON = b'{"code": -1, "message": "request failed"}'
         ("application/json", "application/geo+json"),
         ("application/geo+json", "text/json"),
         ("application/json", "text/plain"),
+        ("application/x-ndjson", "application/json"),
+        ("application/json", "application/jsonl"),
         ("application/xhtml+xml", "text/html"),
         ("text/html", "application/xhtml+xml"),
         ("text/csv", "application/vnd.ms-excel"),
