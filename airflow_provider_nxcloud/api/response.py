@@ -21,6 +21,8 @@ from airflow_provider_nxcloud.text import printable
 #: Larger responses are not NXCloud's, in bytes; theirs have a few hundred.
 MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+#: Scheme, host and port of a URL without credentials.
+_ORIGIN = re.compile(r"https?://(?![^/?#]*@)[\w.:\[\]-]{1,99}", re.ASCII)
 _CHECK_HOST = "check host of the connection"
 _NOT_NXCLOUD = f"{TEMPORARY}, or something else answers at host of the connection"
 
@@ -70,7 +72,8 @@ def parse_response(response: Response, call: ApiCall, *, secrets: tuple[str, ...
             # A 429 without it asks for fewer calls all the same.
             raise call.unavailable(said + asks, retry_after=wait or (0.0 if status == 429 else None))
         if 300 <= status < 400:
-            remedy = f"{_CHECK_HOST}; a signed call follows no redirect"
+            to = _ORIGIN.match(response.headers.get("Location", ""))
+            remedy = f"{_CHECK_HOST}; a signed call follows no redirect{f', to {to[0]}' if to else ''}"
             raise call.error(NxCloudRequestError, f"{said}, a redirect", remedy)
         words = ""
         try:

@@ -108,6 +108,7 @@ class _LimitedResponse(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
+        self.headers.defects.clear()  # urllib3 logs those, with what a URL signs
         length = self.headers.get("Content-Length")
         if length is not None and self.length is None and not self.chunked:
             if not (same := re.fullmatch(r"([0-9]{1,15})(\s*,\s*\1)+", length)):  # joined: RFC 9110, 8.6

@@ -89,7 +89,7 @@ def parse_retry_after(value: str | None) -> float | None:
     """Read a ``Retry-After`` header (RFC 9110, 10.2.3): seconds to wait, None where it cannot be read."""
     if value is None:
         return None
-    if seconds := re.fullmatch(r"\s*([0-9]+)\s*", value):
+    if seconds := re.match(r"\s*([0-9]+(\.[0-9]+)?)\s*(,|\Z)", value):  # two of them come joined
         return float(seconds[1])
     at = parse_http_date(value)
     return None if at is None else max(0.0, at - time.time())

@@ -22,7 +22,8 @@ _UNKNOWN = re.compile(
 
 #: No sound, picture, video or PDF begins like this.
 _MARKUP = re.compile(
-    rb'(?:\xef\xbb\xbf)?\s*(?:<!doctype|<!--|<\?xml|<[a-z]{1,10}[\s/>]|\{\s*["}]|\[\s*\{\s*")', re.IGNORECASE
+    rb'(?:\xef\xbb\xbf)?\s*(?:<!doctype|<!--|<\?xml|<[a-z][a-z0-9]{0,9}[\s/>]|\{\s*["}]|\[\s*\{\s*")',
+    re.IGNORECASE,
 )
 #: An Office document may be HTML or XML inside, but not the error of an API or a store.
 _ERROR = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:(?:<\?xml[^>]*>\s*)?<error[\s>]|\{\s*["}])', re.IGNORECASE)

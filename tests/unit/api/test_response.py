@@ -270,6 +270,23 @@ def test_words_that_nobody_can_read_hide_no_code(connect, hook, body, status):
     assert server.connections == 1
 
 
+@pytest.mark.parametrize(
+    ("location", "to"),
+    [
+        ("https://login.example.com:8443/sso?token=canary", ", to https://login.example.com:8443 ("),
+        ("http://[::1]:80", ", to http://[::1]:80 ("),
+        ("https://me:canary@login.example.com/", "follows no redirect ("),
+        ("/canary", "follows no redirect ("),
+        ("", "follows no redirect ("),
+    ],
+)
+def test_redirect_says_where_it_leads_and_no_secret(sandbox, hook, location, to):
+    sandbox.inject("api.redirect", location=location, times=None)
+    error = failure(lambda: hook.get_media(MEDIA_ID))
+    assert to in str(error)
+    assert "canary" not in str(error)
+
+
 def test_words_of_a_refusing_status_are_kept(sandbox, hook):
     body = '{"code": 403, "message": "IP not in the list"}'
     sandbox.inject("api.status", status=403, body=body, times=None)

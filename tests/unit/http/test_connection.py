@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import socket
 import threading
 import time
@@ -328,6 +329,20 @@ def test_response_leaves_nothing_to_the_garbage_collector(wire):
     finally:
         gc.enable()
     assert after == before
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b" Location: {}", b"nonsense {}", b": {}", b"Content-Type: multipart/mixed\r\nX: {}", b"X: a\rb {}"],
+)
+def test_odd_lines_of_a_head_are_in_no_log(odd, wire, caplog):
+    caplog.set_level(logging.DEBUG)
+    server = wire(
+        [WHOLE["length"][0].replace(OK, OK + odd.replace(b"{}", b"http://x/?Signature=canary") + b"\r\n")]
+    )
+    assert read(Transport(settings(), connections=1), server.url)[2] == b"hello"
+    assert "GET /file" in caplog.text
+    assert "canary" not in caplog.text
 
 
 def test_request_is_one_line_and_one_line_a_header(wire):

@@ -161,7 +161,10 @@ def test_policy_wait_is_logged_with_attempt_and_cause(policy, caplog):
         ("", None),
         ("soon", None),
         ("-7", None),
-        ("7.5", None),
+        ("7.5", 7.5),
+        ("7.", None),
+        ("7s", None),
+        ("7, 7", 7),
         ("\u0667", None),
     ],
 )

@@ -136,7 +136,8 @@ def test_content_page_in_place_of_any_media_is_refused(announced):
 
 
 @pytest.mark.parametrize(
-    "page", [b"<HTML>", b"<html lang='en'>", b"<!doctype HTML>", b"<Error>", b'{ "code": 1}']
+    "page",
+    [b"<HTML>", b"<html lang='en'>", b"<h1>Not Found</h1>", b"<!doctype HTML>", b"<Error>", b'{ "code": 1}'],
 )
 def test_content_page_of_any_spelling_is_refused(page):
     with pytest.raises(NxCloudDownloadError):
