@@ -111,7 +111,7 @@ class _Reader:
         theirs = [each for each in contacts if each.get("wa_id") == sender] if sender else contacts
         contact = theirs[0] if len(theirs) == 1 else None
         return {
-            "media_id": check_media_id(_number(media["id"]), f"{kind}.id"),
+            "media_id": check_media_id(_digits(media["id"]), f"{kind}.id"),
             "sha256": self._detail(media, "sha256", parse_sha256, where),
             "mime_type": self._detail(media, "mime_type", _text, where),
             "file_name": self._detail(media, "filename", _text, where),
@@ -229,8 +229,12 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> str:
-    """Read what is digits most of the time, which some senders give as a number."""
-    return _text(str(value) if type(value) is int else value)
+    return _text(_digits(value))
+
+
+def _digits(value: object) -> object:
+    """Return what is digits most of the time as text; some senders give a number."""
+    return str(value) if type(value) is int else value
 
 
 def _phone(value: object) -> str:

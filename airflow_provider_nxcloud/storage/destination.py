@@ -60,9 +60,9 @@ def make_storage(
 def _check_url(url: str, scheme: str, path: str, argument: str) -> None:
     if TEMPLATE_MARKER.search(url):
         raise NxCloudInputError(f"{argument} is a template that was not rendered: {url!r}")
-    # Anything else would become a folder below the directory in which some worker happens to run.
+    # Anything else would become a folder below the directory in which some worker happens to run, or /C:.
     is_absolute = re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or (path.startswith("/") and "://" not in url)
-    if not is_absolute or url != url.strip() or UNSAFE.search(url):
+    if not is_absolute or re.match("/[A-Za-z]:", path) or url != url.strip() or UNSAFE.search(url):
         raise NxCloudInputError(
             f"{argument} must be a URL such as 's3://bucket/prefix' or an absolute local path, not {url!r}"
         )

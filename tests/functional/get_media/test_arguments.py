@@ -37,6 +37,7 @@ BAD = [
     ("destination", "s3://", "names no bucket"),
     ("destination", "s3:///key", "names no bucket"),
     ("destination", "file://relative/folder", "needs an absolute path"),
+    ("destination", "file:///C:/data", "destination must be a URL such as"),
     ("destination", "nosuch://bucket/prefix", "destination cannot be used: .*what provides nosuch://"),
     (
         "destination",
