@@ -61,7 +61,7 @@ class ConnectionSettings(ExtraSettings):
         extra = check("extra", _read_extra, connection.extra)
         for name in EXTRA_FIELDS:
             old = extra.get(_FORM_PREFIX + name)
-            if old is not None and extra.get(name) in (None, [], {}, old):
+            if old is not None and extra.get(name) in (None, [], [""], "[]", {}, "{}", old):
                 extra[name] = extra.pop(_FORM_PREFIX + name)
         _warn_of_what_is_odd(conn_id, connection.conn_type, extra)
         if business_phone is not None:

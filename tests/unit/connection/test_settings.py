@@ -198,8 +198,9 @@ def test_field_of_an_old_form_that_says_something_else_is_warned_of(caplog):
     assert "ignoring 'extra__nxcloud__timeout';" in caplog.text
 
 
-def test_field_of_an_old_form_is_read_where_the_plain_one_is_an_empty_list():
-    hosts = {"allowed_media_hosts": [], "extra__nxcloud__allowed_media_hosts": ["*.aliyuncs.com"]}
+@pytest.mark.parametrize("empty", [[], [""], "[]"])
+def test_field_of_an_old_form_is_read_where_the_plain_one_is_an_empty_list(empty):
+    hosts = {"allowed_media_hosts": empty, "extra__nxcloud__allowed_media_hosts": ["*.aliyuncs.com"]}
     assert read(extra=hosts).allowed_media_hosts == ("*.aliyuncs.com",)
 
 
