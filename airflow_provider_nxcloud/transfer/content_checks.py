@@ -7,7 +7,8 @@ import re
 from airflow_provider_nxcloud.exceptions import NxCloudDownloadError
 from airflow_provider_nxcloud.transfer.object_names import EXTENSIONS
 
-_SOMETHING_ELSE = "check whether a proxy or a login page answers in its place"
+#: What to do where something is served that is no media file.
+SOMETHING_ELSE = "check whether a proxy or a login page answers in its place"
 #: How many bytes :func:`check_content` looks at.
 HEAD_BYTES = 512
 
@@ -37,7 +38,7 @@ def check_content_type(announced: str | None, served: str | None) -> None:
     kinds = _kinds(actual)
     if kinds and not kinds & _possible_kinds(expected):
         raise NxCloudDownloadError(
-            f"the server sent {actual!r} where {expected!r} was announced", remedy=_SOMETHING_ELSE
+            f"the server sent {actual!r} where {expected!r} was announced", remedy=SOMETHING_ELSE
         )
 
 
@@ -51,7 +52,7 @@ def check_content(announced: str | None, head: bytes, *, proven: bool = False) -
         refused = _MARKUP if not proven or kinds & {"image", "media"} or "pdf" in expected else None
     if refused and refused.match(head):
         raise NxCloudDownloadError(
-            f"the server sent a web page or an error where {expected!r} was announced", remedy=_SOMETHING_ELSE
+            f"the server sent a web page or an error where {expected!r} was announced", remedy=SOMETHING_ELSE
         )
 
 

@@ -31,6 +31,7 @@ from airflow_provider_nxcloud.http.transport import Response, Transport, Transpo
 from airflow_provider_nxcloud.media import Media
 from airflow_provider_nxcloud.storage.staging import StagedFile
 from airflow_provider_nxcloud.text import OncePerCause, format_bytes
+from airflow_provider_nxcloud.transfer.content_checks import SOMETHING_ELSE
 from airflow_provider_nxcloud.transfer.verification import Verifier
 
 #: A download may take this many times the connection's ``timeout`` in all, so that one that drips ends too.
@@ -118,7 +119,8 @@ class Downloader:
                 return response
             response.close()
             redirected_from, url = url, _resolve(url, location)
-        raise NxCloudDownloadError(f"the download was redirected more than {MAX_REDIRECTS} times")
+        cause = f"the download was redirected more than {MAX_REDIRECTS} times"
+        raise NxCloudDownloadError(cause, remedy=SOMETHING_ELSE)
 
     def _send(self, url: str, headers: dict[str, str], until: float) -> Response:
         try:
@@ -212,7 +214,8 @@ class _Download:
             changed = self._total not in (None, total) or not same_file
             if start != self._staged.size or (start and changed):
                 self._staged.reset()
-                raise NxCloudDownloadError("the server answered another range than asked for")
+                cause = "the server answered another range than asked for"
+                raise NxCloudDownloadError(cause, remedy=TEMPORARY)
             self._total = total
         else:
             self._staged.reset()

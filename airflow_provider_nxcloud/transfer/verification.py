@@ -79,7 +79,8 @@ class Verifier:
             raise NxCloudDownloadError("the server sent an empty file", remedy=TEMPORARY)
         if not delimited and not proven:
             raise NxCloudDownloadError(
-                "the server gave neither a length nor a hash, so the download cannot be verified"
+                "the server gave neither a length nor a hash, so the download cannot be verified",
+                remedy="give its sha256 in media_ids, or check whether a proxy changes what passes",
             )
 
     @property
@@ -96,6 +97,7 @@ class Verifier:
         if encoding := real_encoding(self._encodings, proven=proven):
             raise NxCloudDownloadError(
                 "the server encoded the content although identity was asked, so it cannot be verified",
+                remedy="check whether a proxy compresses on the way",
                 place=f"{encoding!r:.40}",
             )
 

@@ -186,7 +186,7 @@ def test_fault_that_stays_fails_the_media_and_can_be_retried(name, sandbox, phot
     assert type(run.error) is NxCloudMediaFailedError
     assert "A task retry tries them again" in str(run.error)
     assert run.record["status"] == "failed"
-    assert "(media file 'photo-1'" in run.record["error"]
+    assert re.fullmatch(r".+; .+ \(media file 'photo-1', .+\)", run.record["error"]), "cause, remedy, place"
     assert re.search(fault.says, run.record["error"])
     assert run.record["error"] in str(run.error)
     assert len(sandbox.downloads()) == ATTEMPTS * (6 if "redirect_loop" in str(fault) else 1)
