@@ -34,8 +34,7 @@ MAX_OVERHEAD_BYTES = 64 * 1024
 #: This many bytes of a chunk's first line are its size, and not counted.
 _CHUNK_SIZE_BYTES = 20
 _TOO_LONG = "it took too long in all"
-#: A header, the continuation of one, or the end of a head.
-_HEAD_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]|\r?\n")
+_HEAD_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]|\r?\n")  # a header, more of one, the end of a head
 
 
 @dataclass
@@ -199,7 +198,8 @@ def _timeout(sock: Any) -> float:
 
 
 def _receive(sock: Any, exchange: Exchange, size: int) -> bytes:
-    sock.settimeout(min(exchange.time_left(), _timeout(sock)))
+    timeout = min(exchange.time_left(), _timeout(sock))
+    sock.settimeout(None if timeout == math.inf else timeout)
     return type(sock).recv(sock, size)  # type: ignore[no-any-return]
 
 

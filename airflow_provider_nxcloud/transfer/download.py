@@ -7,6 +7,7 @@ import string
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from urllib.parse import quote, urljoin
 
@@ -188,6 +189,7 @@ class _Download:
         status = response.status
         if status in (200, 206):
             return
+        place = f"from {origin(self._media.url)}{_store_says(response)}" if self._media else ""
         if status < 500 and status not in RETRYABLE_STATUSES:
             self._media = None  # the URL is used up: the next attempt asks for a new one
         if status == 416:
@@ -197,6 +199,7 @@ class _Download:
         raise kind(
             f"the download answered HTTP {status}{hint}",
             remedy=TEMPORARY,
+            place=place,
             retry_after=parse_retry_after(response.headers.get("Retry-After")),
         )
 
@@ -248,6 +251,15 @@ class _Download:
     def _broken_off(self, cause: str = "") -> NxCloudDownloadError:
         place = f"after {self._staged.size} of {'?' if self._total is None else self._total} bytes"
         return NxCloudDownloadError(f"the download broke off{cause}", remedy=TEMPORARY, place=place)
+
+
+def _store_says(response: Response) -> str:
+    """Return the code in a store's XML of an error, which tells an expired URL from a locked account."""
+    said = None
+    if 400 <= response.status < 500:
+        with suppress(TransportError):
+            said = re.search(rb"<Code>(\w{1,64})</Code>", response.read1(1024))
+    return f"; the store says {said[1].decode()!r}" if said else ""
 
 
 def _resolve(url: str, location: str) -> str:

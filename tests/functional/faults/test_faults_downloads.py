@@ -37,7 +37,11 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "403 expired": Fault({"download.expired": {}}, r"HTTP 403 \(expired or refused URL\)", url=True),
+    "403 expired": Fault(
+        {"download.expired": {}},
+        r"HTTP 403 \(expired or refused URL\); .*; the store says 'AccessDenied'\)$",
+        url=True,
+    ),
     "401": Fault({"download.status": {"status": 401}}, "HTTP 401", url=True),
     "408": Fault({"download.status": {"status": 408}}, "HTTP 408"),
     "416": Fault({"download.status": {"status": 416}}, "HTTP 416", url=True),
