@@ -20,8 +20,8 @@ from airflow_provider_nxcloud.text import parse_phone
 MAX_TIMEOUT = 3600
 MAX_ATTEMPTS = 100
 
-# What requests looks up: a scheme or "all", alone or with a host.
-_PROXY_KEY = re.compile(r"(https?|all)(://[^/\s]+)?")
+# What requests looks up: a scheme or "all", alone or with a host, but never with a port.
+_PROXY_KEY = re.compile(r"(https?|all)(://(?![^:]*:\d+\Z)[^/\s\[]+)?")
 _PROXY_SCHEMES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 _HOST_GLOB = re.compile(r"[a-z0-9_*?!\[\].:-]+")
 
@@ -65,11 +65,11 @@ def parse_proxies(value: object) -> dict[str, str] | None:
     if not isinstance(proxies, dict):
         raise ValueError('must be a JSON object such as {"https": "http://proxy.example.com:3128"}')
     for scheme, url in proxies.items():
-        if not isinstance(scheme, str) or not _PROXY_KEY.fullmatch(scheme):
-            raise ValueError("must have the keys http, https or all")
+        if not isinstance(scheme, str) or not _PROXY_KEY.fullmatch(scheme.lower()):
+            raise ValueError("must have the keys http, https or all, alone or as in https://api2.nxcloud.com")
         if not _is_proxy_url(url):
             raise ValueError(f"must map {scheme} to a URL such as http://proxy.example.com:3128")
-    return proxies or None
+    return {scheme.lower(): url for scheme, url in proxies.items()} or None
 
 
 def parse_media_hosts(value: object) -> tuple[str, ...]:

@@ -346,6 +346,8 @@ def test_timeout_that_json_ought_not_to_hold_is_refused(value):
         {"https": 3128},
         {"https": None},
         {"ftp": f"http://u:{SECRET}@p:3128"},
+        {"https://api2.nxcloud.com:443": f"http://u:{SECRET}@p:3128"},
+        {"https://[::1]": f"http://u:{SECRET}@p:3128"},
     ],
 )
 def test_wrong_proxies_are_refused_without_being_shown(proxies):
@@ -358,10 +360,19 @@ def test_wrong_proxies_are_refused_without_being_shown(proxies):
         {"http": "http://p"},
         {"all": "socks5h://u:w@[::1]:1080"},
         {"https://api2.nxcloud.com": "https://p:3128"},
+        {"http://::1": "http://p"},
     ],
 )
 def test_proxies_that_requests_knows_are_accepted(proxies):
     assert read(extra={"proxies": proxies}).proxies == proxies
+
+
+def test_keys_of_proxies_count_in_any_case_as_hosts_do():
+    proxies = {"HTTPS": "http://P:1", "all://API2.nxcloud.com": "http://p:2"}
+    assert read(extra={"proxies": proxies}).proxies == {
+        "https": "http://P:1",
+        "all://api2.nxcloud.com": "http://p:2",
+    }
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
