@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import timezone
 from typing import Any, TypeVar
@@ -159,7 +159,8 @@ def _entries_of(payload: object) -> dict[str, Any]:
         loaded = _load(payload)
     except ValueError as error:
         raise NxCloudInputError(f"payload {error}") from error
-    if isinstance(loaded, list):
+    # What a mapped task gave is a sequence, but no list.
+    if isinstance(loaded, Sequence) and not isinstance(loaded, str | bytes | bytearray | tuple):
         return {f"payload[{index}]": entry for index, entry in enumerate(loaded)}
     return {"payload": loaded}
 

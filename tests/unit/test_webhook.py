@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import UserList
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,7 @@ def test_merchant_number_under_all_its_names(sent, phone):
         lambda c: [json.dumps(c)],
         lambda c: [json.dumps(c).encode()],
         lambda c: json.dumps([c]),
+        lambda c: UserList([c]),
     ],
 )
 def test_every_form_of_payload_gives_the_same(wrap):
