@@ -129,4 +129,4 @@ def _timestamp_expired(response: Response) -> bool:
         answer = response.json()
     except ValueError:
         return False
-    return isinstance(answer, dict) and answer.get("code") == TIMESTAMP_EXPIRED
+    return isinstance(answer, dict) and str(answer.get("code")).strip() == str(TIMESTAMP_EXPIRED)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from airflow_provider_nxcloud.exceptions import NxCloudCancelledError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -83,8 +85,18 @@ def run_with_time_limit(work: Callable[[], object], *, seconds: float) -> None:
     thread.join(seconds)
 
 
+def stoppable_sleep(stop: threading.Event) -> Callable[[float], None]:
+    """Return a sleep that raises :class:`NxCloudCancelledError` once the event is set."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise NxCloudCancelledError("the task was cancelled")
+
+    return sleep
+
+
 class WeightedSemaphore:
-    """A weighted semaphore, first come, first served, so that large requests do not starve."""
+    """A weighted semaphore; one request waits for capacity at a time, so that large ones do not starve."""
 
     def __init__(self, size: int) -> None:
         self._size = self._free = size

@@ -1,5 +1,5 @@
 """
-What can go wrong, one class a family, so that a DAG author can match on the class.
+What can go wrong, one class for each kind, so that a DAG author can match on the class.
 
 Every class that is an ``AirflowFailException`` fails the task without a retry, because each retry would fail
 in the same way. What each of NXCloud's codes means is in :mod:`airflow_provider_nxcloud.api.codes`.
@@ -145,7 +145,7 @@ class NxCloudMediaFailedError(NxCloudError):
     @property
     def log_lines(self) -> list[str]:
         """Those of each cause."""
-        return [line for cause in self.causes for line in cause.log_lines]
+        return [line for cause in self.causes for line in cause.log_lines] or super().log_lines
 
 
 class NxCloudMediaLostError(NxCloudMediaFailedError, AirflowFailException):

@@ -54,7 +54,7 @@ class Media:
     :param media_id: the media ID asked for.
     :param mime_type: the MIME type as announced, parameters included; None where the answer has none.
     :param file_name: the file name as announced; None where the answer has none.
-    :param url: where the file is available for minutes; a secret while it lives, hence not in the ``repr``.
+    :param url: where the file is available for minutes; a secret while it lives, so the ``repr`` shows no query.
     """
 
     media_id: str
@@ -63,7 +63,8 @@ class Media:
     url: str
 
     def __repr__(self) -> str:
-        address, _, query = re.sub("//.*@", "//", self.url).partition("?")
+        address, _, query = self.url.partition("?")
+        address = re.sub("//.*@", "//", address)
         return (
             f"Media(media_id={self.media_id!r}, mime_type={self.mime_type!r}, file_name={self.file_name!r}, "
             f"url={address + ('?...' if query else '')!r})"
@@ -111,7 +112,7 @@ def parse_media_ids(value: object) -> list[MediaItem]:
     if isinstance(value, str):
         value = _parse_text(value.strip())
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
-        raise _no_text("media_ids must be a list of media IDs or mappings, or text holding one", value)
+        raise _wrong_type("media_ids must be a list of media IDs or mappings, or text holding one", value)
     items: dict[str, MediaItem] = {}
     problems: list[str] = []
     for position, entry in enumerate(value):
@@ -150,7 +151,7 @@ def _parse_text(text: str) -> object:
         return parsed
     if TEMPLATE_MARKER.search(text):
         raise NxCloudInputError(f"media_ids is a template that was not rendered: {text[:100]!r}")
-    # A bare number is a media ID that happens to be a number too; a quoted one is JSON or a literal.
+    # 123 is a media ID although JSON reads a number; quotes around a single ID come from JSON or Python.
     media_id = text[1:-1] if text[0] in "\"'" and text[0] == text[-1] else text
     if not _ID_TEXT.fullmatch(media_id):
         raise NxCloudInputError(
@@ -164,7 +165,7 @@ def _parse_entry(entry: object, where: str, problems: list[str]) -> MediaItem:
     if isinstance(entry, str):
         return MediaItem(check_media_id(entry, where))
     if not isinstance(entry, Mapping):
-        raise _no_text(f"{where} must be a media ID (text) or a mapping", entry)
+        raise _wrong_type(f"{where} must be a media ID (text) or a mapping", entry)
     if "media_id" not in entry:
         keys = name_some([str(key) for key in entry])
         raise NxCloudInputError(
@@ -199,7 +200,7 @@ def _text(value: object) -> str:
 def check_media_id(media_id: object, where: str) -> str:
     """Return a media ID, or refuse what cannot be one; ``where`` is what the error calls it."""
     if not isinstance(media_id, str):
-        raise _no_text(f"{where} must be a media ID given as text", media_id)
+        raise _wrong_type(f"{where} must be a media ID given as text", media_id)
     if not media_id.strip():
         problem = "is empty"
     elif media_id.lower() in _NOTHING:
@@ -220,7 +221,8 @@ def check_media_id(media_id: object, where: str) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    # By a fixed version of Unicode: str.isprintable differs between Python versions. Its soft hyphen is a dash.
+    # By a fixed version of Unicode, because str.isprintable differs between Python versions; there the soft
+    # hyphen is a dash.
     return character == "\xad" or unicodedata.ucd_3_2_0.category(character)[0] in "CZ"
 
 
@@ -245,7 +247,7 @@ def complete(known: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, An
     return {**known, **{key: value for key, value in later.items() if known.get(key) is None}}
 
 
-def _no_text(rule: str, value: object) -> NxCloudInputError:
+def _wrong_type(rule: str, value: object) -> NxCloudInputError:
     # A number is refused rather than turned into text: it may have lost leading zeros on the way.
     remedy = _QUOTES if type(value) is int else _AS_SENT
     return NxCloudInputError(f"{rule}, not {_kind(value)}", remedy=remedy)

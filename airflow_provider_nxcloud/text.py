@@ -20,14 +20,12 @@ UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufdd0-\ufdef\ufeff\ufff9-\ufffb"
     r"\ufffe\uffff]"
 )
-#: Every space but the plain one.
-_SPACES = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 #: What begins a Jinja template.
 TEMPLATE_MARKER = re.compile(r"\{[{%#]")
 _PHONE_SEPARATORS = re.compile(r"[+\s()\[\]\u2010-\u2015\u2212-]")
-#: So many media files are named in one text.
+#: How many media files one text names.
 MAX_NAMED = 20
-#: So many causes get a visible line.
+#: How many causes get a visible line.
 _MAX_CAUSES = 20
 _MAX_NAME = 64
 
@@ -43,11 +41,6 @@ def shorten(value: object) -> str:
         return f"{repr(value) if isinstance(value, str) else reprlib.repr(value):.100}"
     except ValueError:
         return type(value).__name__
-
-
-def with_plain_spaces(text: str) -> str:
-    """Replace each space of whatever width by a plain one."""
-    return _SPACES.sub(" ", text)
 
 
 def parse_sha256(value: object) -> str:
@@ -108,7 +101,7 @@ class OncePerCause:
 
 def format_bytes(size: float) -> str:
     """Return a number of bytes with the unit that people read: ``44 kB``, ``1.5 MB``."""
-    if size < 1000:
+    if size < 999.5:
         return f"{size:.0f} bytes"
     for unit in ("kB", "MB", "GB"):
         size /= 1000

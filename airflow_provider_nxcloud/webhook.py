@@ -70,17 +70,18 @@ class _Reader:
         for where, entry in entries.items():
             with self._leaving_out(where):
                 callback = _callback(entry)
+                messages = _messages_of(callback)
                 callbacks += 1
-                yield from self._media_of(callback, _messages_of(callback), where)
+                yield from self._media_of(callback, messages, where)
         if entries and not callbacks:
-            raise NxCloudInputError(f"{self.left_out[0]}; give a webhook callback, or a list of them")
+            raise NxCloudInputError(self.left_out[0], remedy="give a webhook callback, or a list of them")
 
     @contextmanager
     def _leaving_out(self, where: str) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            self.left_out.append(f"{where} {error}")
+            self.left_out.append(f"{where} {getattr(error, 'cause', error)}")
 
     def _media_of(
         self, callback: dict[str, Any], messages: list[Any], where: str
@@ -108,7 +109,7 @@ class _Reader:
             errors = f"; errors: {shorten(message['errors'])}" if message.get("errors") else ""
             raise ValueError(f"has no {kind} with an id{errors}")
         sender = self._detail(message, "from", _number, where)
-        theirs = [each for each in contacts if each.get("wa_id") == sender] if sender else contacts
+        theirs = [each for each in contacts if _digits(each.get("wa_id")) == sender] if sender else contacts
         contact = theirs[0] if len(theirs) == 1 else None
         return {
             "media_id": check_media_id(_digits(media["id"]), f"{kind}.id"),

@@ -15,7 +15,6 @@ from airflow_provider_nxcloud.api.codes import describe_code
 from airflow_provider_nxcloud.api.rate_limiter import AdaptiveRateLimiter
 from airflow_provider_nxcloud.api.response import ApiCall, ApiResponse, data_or_raise, parse_response
 from airflow_provider_nxcloud.auth import TIMESTAMP_EXPIRED, NxCloudAuth
-from airflow_provider_nxcloud.connection.base_url import origin
 from airflow_provider_nxcloud.connection.settings import ConnectionSettings
 from airflow_provider_nxcloud.exceptions import (
     TEMPORARY,
@@ -26,7 +25,7 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudUnavailableError,
 )
 from airflow_provider_nxcloud.http.retries import RETRY_LOG_INTERVAL, call_with_retries
-from airflow_provider_nxcloud.http.transport import Transport, TransportError
+from airflow_provider_nxcloud.http.transport import Transport, TransportError, origin
 from airflow_provider_nxcloud.media import Media, check_media_id
 from airflow_provider_nxcloud.text import OncePerCause, printable
 
@@ -174,7 +173,7 @@ class NxCloudClient:
     def _post(self, call: ApiCall, body: bytes) -> ApiResponse:
         settings = self.settings
         url = f"{settings.base_url}/api/wa/{call.action}"
-        until = time.monotonic() + RESPONSE_TIMEOUTS * settings.timeout
+        deadline = time.monotonic() + RESPONSE_TIMEOUTS * settings.timeout
         headers = {"Content-Type": "application/json"}
 
         def sign() -> dict[str, str]:
@@ -182,7 +181,7 @@ class NxCloudClient:
             return headers
 
         try:
-            response = self._transport.send("POST", url, sign, body, until=until)
+            response = self._transport.send("POST", url, sign, body, deadline=deadline)
         except TransportError as error:
             check = f"check network, proxies and host of the connection, {origin(settings.base_url)}"
             raise call.unavailable(f"NXCloud cannot be reached: {error}", error.remedy or check) from None

@@ -60,5 +60,5 @@ _UNDOCUMENTED = NxCloudCode("a code NXCloud does not document", TEMPORARY, NxClo
 
 
 def describe_code(code: int) -> NxCloudCode:
-    """Return what a code other than 0 means; of 1000 to 1009 those not listed are authentication trouble."""
+    """Return what a code means; 0 is undocumented here, and 1000 to 1009 without a row are authentication."""
     return CODES.get(code) or (_OTHER_AUTHENTICATION if 1000 <= code <= 1009 else _UNDOCUMENTED)

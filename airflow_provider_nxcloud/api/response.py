@@ -14,15 +14,14 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudRequestError,
     NxCloudUnavailableError,
 )
-from airflow_provider_nxcloud.http.retries import RETRYABLE_STATUSES, parse_retry_after
-from airflow_provider_nxcloud.http.transport import Response, TransportError
+from airflow_provider_nxcloud.http.headers import parse_retry_after
+from airflow_provider_nxcloud.http.retries import RETRYABLE_STATUSES
+from airflow_provider_nxcloud.http.transport import Response, TransportError, origin
 from airflow_provider_nxcloud.text import printable
 
 #: Larger responses are not NXCloud's, in bytes; theirs have a few hundred.
 MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-#: Scheme, host and port of a URL without credentials.
-_ORIGIN = re.compile(r"https?://(?![^/?#]*@)[\w.:\[\]-]{1,99}", re.ASCII)
 _CHECK_HOST = "check host of the connection"
 _NOT_NXCLOUD = f"{TEMPORARY}, or something else answers at host of the connection"
 
@@ -42,9 +41,12 @@ class ApiCall:
         phone = f", business_phone {self.business_phone}" if self.business_phone else ""
         return f"connection {self.conn_id!r}{media}{phone}, action {self.action}"
 
-    def error(self, kind: type[NxCloudError], cause: str, remedy: str, **details: Any) -> NxCloudError:
-        """Return an error about this call."""
-        return kind(cause, remedy=remedy, **{"place": str(self), "media_id": self.media_id, **details})
+    def error(
+        self, kind: type[NxCloudError], cause: str, remedy: str, *, message: str = "", **details: Any
+    ) -> NxCloudError:
+        """Return an error about this call, with what NXCloud says of it."""
+        words = f"; NXCloud says {message!r}" if message.lower() not in cause.lower() else ""
+        return kind(cause, remedy=remedy, place=f"{self}{words}", media_id=self.media_id, **details)
 
     def unavailable(self, cause: str, remedy: str = TEMPORARY, **details: Any) -> NxCloudError:
         """Return the error of a call without an answer that NXCloud documents."""
@@ -72,20 +74,18 @@ def parse_response(response: Response, call: ApiCall, *, secrets: tuple[str, ...
             # A 429 without it asks for fewer calls all the same.
             raise call.unavailable(said + asks, retry_after=wait or (0.0 if status == 429 else None))
         if 300 <= status < 400:
-            to = _ORIGIN.match(response.headers.get("Location", ""))
-            remedy = f"{_CHECK_HOST}; a signed call follows no redirect{f', to {to[0]}' if to else ''}"
+            to = printable(origin(response.headers.get("Location", "")))[:100]
+            remedy = f"{_CHECK_HOST}; a signed call follows no redirect{f', to {to}' if to else ''}"
             raise call.error(NxCloudRequestError, f"{said}, a redirect", remedy)
-        words = ""
         try:
             answer = _parse(_read_body(response, call), response, call, secrets)
         except NxCloudUnavailableError:
             if status < 400:
                 raise
-        else:
-            if status < 400 or describe_code(answer.code).error is not NxCloudUnavailableError:
-                return answer
-            words = f"; NXCloud says {answer.message!r}" if answer.message else ""
-        raise call.error(NxCloudRequestError, said, _CHECK_HOST, place=f"{call}{words}")
+            raise call.error(NxCloudRequestError, said, _CHECK_HOST) from None
+        if status < 400 or describe_code(answer.code).error is not NxCloudUnavailableError:
+            return answer
+        raise call.error(NxCloudRequestError, said, _CHECK_HOST, message=answer.message)
 
 
 def data_or_raise(answer: ApiResponse, call: ApiCall) -> dict[str, Any]:
@@ -94,8 +94,7 @@ def data_or_raise(answer: ApiResponse, call: ApiCall) -> dict[str, Any]:
         return answer.data or {}
     meaning, remedy, kind = describe_code(answer.code)
     cause = f"NXCloud {answer.code}, {meaning}"
-    words = f"; NXCloud says {answer.message!r}" if answer.message.lower() not in cause.lower() else ""
-    raise call.error(kind, cause, remedy, place=f"{call}{words}", code=answer.code)
+    raise call.error(kind, cause, remedy, message=answer.message, code=answer.code)
 
 
 def _read_body(response: Response, call: ApiCall) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
 
 DEFAULT_HOST = "api2.nxcloud.com"
 
@@ -52,13 +51,6 @@ def build_base_url(host: object, scheme: str | None, port: int | None) -> str:
         raise ValueError(f"has port {own_port} but the field port says {port}; clear one of the two")
     number = own_port or port
     return f"{scheme}://{name}{f':{number}' if number else ''}{slash}{path}".rstrip("/")
-
-
-def origin(url: str) -> str:
-    """Return scheme, host and port of a URL, for error texts: nothing of the rest, which may be secret."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{parts.port or {'http': 80, 'https': 443}[parts.scheme]}"
 
 
 def _split_scheme(text: str, named: str | None) -> tuple[str, str]:

@@ -73,7 +73,7 @@ def parse_proxies(value: object) -> dict[str, str] | None:
 
 
 def parse_media_hosts(value: object) -> tuple[str, ...]:
-    """Return the hosts that media may come from."""
+    """Return the hosts that media files may come from."""
     globs = _from_json(value)
     if isinstance(globs, str):
         globs = globs.split(",")
@@ -105,6 +105,8 @@ def _is_proxy_url(url: object) -> bool:
 
 def _host_glob(value: object) -> str:
     glob = value.strip().lower() if isinstance(value, str) else ""
+    if glob.count(":") > 1:  # a URL's brackets would be a set of characters
+        glob = glob.strip("[]")
     # One colon is a port, more are an IPv6 address.
     if not _HOST_GLOB.fullmatch(glob) or glob.count(":") == 1:
         raise ValueError(
@@ -185,8 +187,9 @@ class ExtraSettings:
         metadata={
             "parse": parse_media_hosts,
             "label": "Allowed media hosts",
-            "help": "Globs such as *.aliyuncs.com of the hosts that media may be downloaded from: one per line, "
-            "or, where there is a single line, with commas. Empty: any host but loopback and private addresses.",
+            "help": "Globs such as *.aliyuncs.com of the hosts that media files may be downloaded from: one per "
+            "line, or, where there is a single line, with commas. Empty: any host but loopback and private "
+            "addresses.",
             "schema": {"type": "array", "items": {"type": "string"}},
         },
     )

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _TYPES = {"nxcloud", "generic", "http", "https"}
 #: Before the names of extra fields in connections made before Airflow 2.3; Airflow 2's Test button sends them so.
 _FORM_PREFIX = "extra__nxcloud__"
-_PHONE_ARGUMENT = "argument business_phone"
+_PHONE_ARGUMENT, _PHONE_EXTRA = "argument business_phone", "extra of the connection"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ConnectionSettings(ExtraSettings):
     base_url: str
     access_key: str
     access_secret: str = field(repr=False)
-    phone_source: str = field(default="extra of the connection", compare=False)
+    phone_source: str = field(default=_PHONE_EXTRA, compare=False)
 
     @classmethod
     def from_connection(
@@ -77,7 +77,7 @@ class ConnectionSettings(ExtraSettings):
             access_key=access_key,
             access_secret=access_secret,
             **options,
-            phone_source="extra of the connection" if business_phone is None else _PHONE_ARGUMENT,
+            phone_source=_PHONE_EXTRA if business_phone is None else _PHONE_ARGUMENT,
         )
 
     def mask_secrets(self) -> None:

@@ -148,7 +148,8 @@ class NxCloudHook(BaseHook):
             self.client.probe()
         except Exception as error:  # noqa: BLE001, the UI can show a text and nothing else
             # Airflow tests the connection under an ID that it makes up, which would only confuse.
-            text = str(error).replace(f" (connection {self.nxcloud_conn_id!r})", "") or repr(error)
+            place = f"connection {self.nxcloud_conn_id!r}"
+            text = str(error).replace(f"{place}, ", "").replace(f" ({place})", "") or repr(error)
             if isinstance(error, NxCloudUnavailableError) and self.client.settings.base_url not in text:
                 text += f"; host is {self.client.settings.base_url}"
             return False, text

@@ -1,1 +1,1 @@
-"""HTTP for the API and the downloads; NXCloud and Airflow are unknown here."""
+"""HTTP for the API and the downloads, within the connection's settings; NXCloud's protocol is unknown here."""

@@ -27,7 +27,7 @@ class DownloadHostPolicy:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
-        self._outside: set[tuple[str, str]] = set()
+        self._public_hosts: set[tuple[str, str]] = set()
 
     def check(self, url: str, *, redirected_from: str | None = None) -> None:
         """Refuse a URL that must not be followed."""
@@ -53,11 +53,11 @@ class DownloadHostPolicy:
 
     def check_peer(self, url: str, address: str) -> None:
         """Refuse an address that the host's name led to after all; a name can mean another address each time."""
-        if self._settings.allowed_media_hosts or self._base_url_is_inside or not _is_private(address):
+        if self._settings.allowed_media_hosts or self._base_url_is_private or not _is_private(address):
             return
-        raise self._inside(urlsplit(url).hostname or "")
+        raise self._private_host_error(urlsplit(url).hostname or "")
 
-    def _inside(self, host: str) -> NxCloudMediaRefusedError:
+    def _private_host_error(self, host: str) -> NxCloudMediaRefusedError:
         return NxCloudMediaRefusedError(
             "the download host resolves to a private or loopback address",
             remedy=f"if it is right, list it in allowed_media_hosts of connection {self._settings.conn_id!r}",
@@ -67,22 +67,22 @@ class DownloadHostPolicy:
     def _check_host(self, scheme: str, host: str, url: str) -> None:
         settings = self._settings
         if settings.allowed_media_hosts:
-            if not any(fnmatchcase(host, glob.lower()) for glob in settings.allowed_media_hosts):
+            if not any(fnmatchcase(host, glob) for glob in settings.allowed_media_hosts):
                 raise NxCloudMediaRefusedError(
                     "the download host matches none of allowed_media_hosts",
                     remedy="if it is right, list it there",
                     place=f"host {host!r}, connection {settings.conn_id!r}",
                 )
-        elif (scheme, host) not in self._outside and not self._base_url_is_inside:
+        elif (scheme, host) not in self._public_hosts and not self._base_url_is_private:
             # Behind a proxy only the proxy resolves names, so there only literal addresses can be judged.
             addresses = _literal_address(host) if proxy_for(settings, url) else _resolve(host)
             if any(map(_is_private, addresses)):
-                raise self._inside(host)
+                raise self._private_host_error(host)
             if addresses:
-                self._outside.add((scheme, host))
+                self._public_hosts.add((scheme, host))
 
     @cached_property
-    def _base_url_is_inside(self) -> bool:
+    def _base_url_is_private(self) -> bool:
         return any(map(_is_private, _resolve(urlsplit(self._settings.base_url).hostname or "")))
 
 

@@ -34,7 +34,7 @@ MAX_OVERHEAD_BYTES = 64 * 1024
 #: This many bytes of a chunk's first line are its size, and not counted.
 _CHUNK_SIZE_BYTES = 20
 _TOO_LONG = "it took too long in all"
-_HEAD_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]|\r?\n")  # a header, more of one, the end of a head
+_HEAD_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]+\S|\r?\n")  # a header, more of one, the end of a head
 
 
 @dataclass

@@ -1,9 +1,10 @@
-"""Dates, hashes and encodings as HTTP headers carry them."""
+"""Dates, waits, hashes and encodings as HTTP headers carry them."""
 
 from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timezone
@@ -34,6 +35,16 @@ def parse_http_date(value: str | None) -> float | None:
         return None
 
 
+def parse_retry_after(value: str | None) -> float | None:
+    """Read a ``Retry-After`` header (RFC 9110, 10.2.3): seconds to wait, None where it cannot be read."""
+    if value is None:
+        return None
+    if seconds := re.match(r"\s*([0-9]+(\.[0-9]+)?)\s*(,|\Z)", value):  # two of them come joined
+        return float(seconds[1])
+    at = parse_http_date(value)
+    return None if at is None else max(0.0, at - time.time())
+
+
 def content_md5(headers: Mapping[str, str]) -> str | None:
     """Return the MD5 that ``Content-MD5`` announces, in hex."""
     with suppress(ValueError):
@@ -52,8 +63,8 @@ def etag_md5(headers: Mapping[str, str]) -> str | None:
 
 
 def real_encoding(words: str, *, proven: bool = False) -> str | None:
-    """Return the first of the listed encodings that really encodes the content, None where none does."""
-    for word in map(str.strip, words.lower().split(",")) if words else ():
+    """Return the first listed encoding that really encodes the content; if ``proven``, only a known one."""
+    for word in map(str.strip, words.lower().split(",")):
         if _ENCODINGS.fullmatch(word) or not (proven or word in _NO_ENCODINGS or _is_charset(word)):
             return word
     return None

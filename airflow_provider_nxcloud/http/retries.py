@@ -9,25 +9,22 @@ longer. Everything else is raised at once, and the last error is raised as it is
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     stop_before_delay,
     wait_exponential,
     wait_random,
 )
-from tenacity.stop import stop_base
 
 from airflow_provider_nxcloud.exceptions import NxCloudError
-from airflow_provider_nxcloud.http.headers import parse_http_date
 from airflow_provider_nxcloud.text import OncePerCause
 
 log = logging.getLogger(__name__)
@@ -51,8 +48,8 @@ def call_with_retries(
     *kinds: type[NxCloudError],
     max_attempts: int,
     sleep: Callable[[float], None],
+    log_once: OncePerCause,
     max_seconds: float = float("inf"),
-    log_once: OncePerCause | None = None,
 ) -> T:
     """
     Call a function under the policy, which retries what ``kinds`` it raises.
@@ -72,41 +69,27 @@ def call_with_retries(
             raise first_errors.pop()
         return attempt()
 
+    def is_retryable(error: BaseException) -> bool:
+        return isinstance(error, kinds) and (error.retry_after or 0.0) <= MAX_RETRY_AFTER
+
     left = max_seconds - (time.monotonic() - started)
-    stop: stop_base = stop_after_attempt(max_attempts) | _stop_on_long_retry_after()
     policy = Retrying(
-        stop=stop | stop_before_delay(left),
+        stop=stop_after_attempt(max_attempts) | stop_before_delay(left),
         wait=_wait,
-        retry=retry_if_exception_type(kinds),
-        before_sleep=partial(_log_wait, log_once or OncePerCause(0.0)),
+        retry=retry_if_exception(is_retryable),
+        before_sleep=partial(_log_wait, log_once),
         sleep=sleep,
         reraise=True,
     )
     return policy(attempt_again)
 
 
-def parse_retry_after(value: str | None) -> float | None:
-    """Read a ``Retry-After`` header (RFC 9110, 10.2.3): seconds to wait, None where it cannot be read."""
-    if value is None:
-        return None
-    if seconds := re.match(r"\s*([0-9]+(\.[0-9]+)?)\s*(,|\Z)", value):  # two of them come joined
-        return float(seconds[1])
-    at = parse_http_date(value)
-    return None if at is None else max(0.0, at - time.time())
-
-
-def _error(state: RetryCallState) -> NxCloudError:
-    error = state.outcome and state.outcome.exception()
-    return error if isinstance(error, NxCloudError) else NxCloudError()
+def _error(state: RetryCallState) -> Any:
+    return state.outcome and state.outcome.exception()
 
 
 def _wait(state: RetryCallState) -> float:
     return max(BACKOFF(state), _error(state).retry_after or 0.0)
-
-
-class _stop_on_long_retry_after(stop_base):  # noqa: N801, tenacity's naming
-    def __call__(self, retry_state: RetryCallState) -> bool:
-        return (_error(retry_state).retry_after or 0.0) > MAX_RETRY_AFTER
 
 
 def _log_wait(log_once: OncePerCause, state: RetryCallState) -> None:

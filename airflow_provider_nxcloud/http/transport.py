@@ -26,7 +26,7 @@ _NO_RETRIES = Retry(False)
 USER_AGENT = f"airflow-provider-nxcloud/{__version__}"
 #: What may stand in a query; a percent sign belongs to what is encoded already.
 _QUERY_SAFE = "!$%&'()*+,/:;=?@[]~"
-_MAX_CAUSE = 150
+_MAX_CAUSE_LENGTH = 150
 #: What to do, by a pattern of the cause.
 _REMEDIES = {
     "certificate verify failed|NO_CERTIFICATE|CA certificate bundle": "check the certificate there, and the CA "
@@ -102,7 +102,7 @@ class Transport:
     """
     Send requests as they are: nothing is retried or redirected, no cookie and no netrc is looked at.
 
-    May be used by many threads at once. So many connections to one host are kept open.
+    May be used by many threads at once. ``connections`` to one host are kept open.
     """
 
     def __init__(self, settings: ConnectionSettings, *, connections: int) -> None:
@@ -118,13 +118,13 @@ class Transport:
         headers: Callable[[], Mapping[str, str]],
         body: bytes | None = None,
         *,
-        until: float,
+        deadline: float,
         check_peer: CheckPeer | None = None,
     ) -> Response:
         """
         Send one request; again over a new connection where one that was used before turns out to be dead.
 
-        ``headers`` is called each time. By ``until``, of :func:`time.monotonic`, the last byte of the response
+        ``headers`` is called each time. By ``deadline``, of :func:`time.monotonic`, the last byte of the response
         must have come. ``check_peer`` gets the IP address of a new connection, but not of one to a proxy, before
         anything is sent over it, and raises to refuse it. Raises :class:`TransportError` when no response comes.
         """
@@ -133,15 +133,15 @@ class Transport:
             parts = urlsplit(url)
             route = self._route(f"{parts.scheme}://{parts.netloc}")
             proxy = route.proxy
-            exchange = Exchange(until, None if proxy else check_peer, _encoded(parts.query))
+            exchange = Exchange(deadline, None if proxy else check_peer, _encoded(parts.query))
             target = f"{route.prefix}{parts.path or '/'}"
             try:
-                raw = self._exchange(exchange, route, method, target, headers(), body)
+                raw = self._send_once(exchange, route, method, target, headers(), body)
             except Exception as error:
                 if not exchange.can_be_repeated(_innermost(error)):
                     raise
                 exchange.fresh = True
-                raw = self._exchange(exchange, route, method, target, headers(), body)
+                raw = self._send_once(exchange, route, method, target, headers(), body)
             if raw.status == 407:
                 raw.close()
                 raise _proxy_asks_for_credentials(proxy or "on the way")
@@ -152,7 +152,7 @@ class Transport:
             raise _transport_error(error, proxy) from None
         return Response(raw, exchange, proxy)
 
-    def _exchange(
+    def _send_once(
         self,
         exchange: Exchange,
         route: _Route,
@@ -206,6 +206,17 @@ class Transport:
         return _Route(pool, proxy and re.sub("//.*@", "//", proxy), origin if whole_url else "", headers)
 
 
+def origin(url: str) -> str:
+    """Return scheme, host and port of a URL for error texts, nothing of the rest: it may be secret."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, LookupError):
+        return ""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{port}" if host else ""
+
+
 def tls_verification(settings: ConnectionSettings) -> bool | str:
     """Return requests' ``verify``: the connection's, or where that is the default the environment's."""
     if settings.verify is not True:
@@ -216,7 +227,7 @@ def tls_verification(settings: ConnectionSettings) -> bool | str:
 def proxy_for(settings: ConnectionSettings, url: str) -> str | None:
     """Return the proxy's URL as requests selects it: among the connection's, or else those of the environment."""
     proxies = settings.proxies if settings.proxies is not None else get_environ_proxies(url)
-    return select_proxy(url, dict(proxies)) or None
+    return select_proxy(url, proxies) or None
 
 
 def _encoded(query: str) -> str:
@@ -261,4 +272,4 @@ def _describe(error: BaseException) -> str:
         getattr(error, "strerror", None) or str(error) or f"an error without a text ({type(error).__name__})"
     )
     text = re.sub(r"^(\[SSL: CERTIFICATE_VERIFY_FAILED\]|_ssl\.c:\d+:) |\.? \(_ssl\.c:\d+\)$", "", text)
-    return printable(re.sub(r"//[^/\s]*@", "//", re.sub(r"\?\S*", "?...", text)))[:_MAX_CAUSE]
+    return printable(re.sub(r"//[^/\s]*@", "//", re.sub(r"\?\S*", "?...", text)))[:_MAX_CAUSE_LENGTH]

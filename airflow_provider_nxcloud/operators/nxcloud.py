@@ -27,9 +27,9 @@ class NxCloudGetMediaOperator(MediaIdsTemplate, BaseOperator):
     """
     Fetch the media files of a list of media IDs into object storage, each whole, verified and once.
 
-    An object under its final name is always complete: a media file is staged, verified (length, MD5 where the
-    store announces it, SHA-256 where it was given) and only then published in one atomic step. Running the task
-    again fetches only what is missing.
+    An object under its final name is always complete: a media file is staged, verified (length, MD5 or CRC-64
+    where the server announces one, SHA-256 where it was given) and only then published in one atomic step.
+    Running the task again fetches only what is missing.
 
     Sources: NXCloud, "WhatsApp API getMedia"; Airflow, "Object Storage".
 
@@ -59,8 +59,8 @@ class NxCloudGetMediaOperator(MediaIdsTemplate, BaseOperator):
     :param write_kwargs: further arguments of the store's write (encryption, ACL, storage class), as its fsspec
         filesystem takes them; default: none.
     :return: (XCom) one record per media ID, in order: ``media_id``, ``status`` (``stored``, ``skipped`` or
-        ``failed``), ``uri``, ``size`` in bytes, ``sha256`` (None when skipped), ``mime_type``, ``file_name``,
-        ``error`` (None or text).
+        ``failed``), ``uri``, ``size`` in bytes, ``sha256`` (when skipped, only one that the store keeps or that
+        was compared), ``mime_type``, ``file_name``, ``error`` (None or text).
     :raises NxCloudInputError: when an argument or the connection is wrong, before anything is fetched.
     :raises NxCloudMediaFailedError: when some media files failed and a retry may fetch them.
     :raises NxCloudMediaLostError: when some media files failed and retrying will not help.
@@ -143,11 +143,12 @@ class NxCloudGetMediaOperator(MediaIdsTemplate, BaseOperator):
 
     def _prepare(self, stop: threading.Event) -> tuple[Storage, Manifest | None, Transfer]:
         """Check everything that can be checked before anything is written or fetched."""
+        from airflow_provider_nxcloud.concurrency import stoppable_sleep
         from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
         from airflow_provider_nxcloud.media import parse_media_ids
         from airflow_provider_nxcloud.storage.destination import make_storage
         from airflow_provider_nxcloud.transfer.manifest import Manifest
-        from airflow_provider_nxcloud.transfer.transfer import Transfer, stoppable_sleep
+        from airflow_provider_nxcloud.transfer.transfer import Transfer
 
         items = parse_media_ids(self.media_ids)
         hook = NxCloudHook(self.nxcloud_conn_id, self.business_phone, sleep=stoppable_sleep(stop))
@@ -158,7 +159,7 @@ class NxCloudGetMediaOperator(MediaIdsTemplate, BaseOperator):
             items,
             hook.client if items else None,
             storage,
-            reserved=manifest.uri if manifest else None,
+            manifest_uri=manifest.uri if manifest else None,
             object_name=self.object_name,
             if_exists=self.if_exists,
             max_workers=self.max_workers,

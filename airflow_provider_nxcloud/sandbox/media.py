@@ -1,4 +1,4 @@
-"""The media a sandbox holds."""
+"""The media files that a sandbox serves."""
 
 from __future__ import annotations
 

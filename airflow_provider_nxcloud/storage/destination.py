@@ -40,8 +40,7 @@ def make_storage(
     scheme = scheme.lower()
     _check_url(url, scheme, path, argument)
     in_url = connection_in(url)
-    if in_url:
-        path = path[len(in_url) + 1 :]
+    path = path.removeprefix(f"{in_url}@") if in_url else path
     if storage_conn_id and in_url and storage_conn_id != in_url:
         raise NxCloudInputError(
             f"{argument} names storage connection {in_url!r}, storage_conn_id {storage_conn_id!r}",
@@ -113,4 +112,4 @@ def _make_local(path: str, url: str, write_kwargs: Mapping[str, Any] | None) -> 
             "write_kwargs are not supported for local paths", remedy="remove them", place=repr(url)
         )
     # With two slashes its URI would not open again.
-    return LocalStorage(Path("/", os.path.abspath(os.path.expanduser(path)).lstrip("/")))
+    return LocalStorage(Path("/", os.path.abspath(path).lstrip("/")))

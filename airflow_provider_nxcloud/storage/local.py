@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _CHUNK_BYTES = 256 * 1024
-_OTHER_CASE = str.maketrans(
-    string.ascii_lowercase + string.ascii_uppercase, string.ascii_uppercase + string.ascii_lowercase
-)
+#: Of ASCII letters alone: others can change their number.
+_OTHER_CASE = str.maketrans(string.ascii_letters, string.ascii_letters.swapcase())
 
 
 class LocalStorage(Storage):

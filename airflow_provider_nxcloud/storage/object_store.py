@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BLOCK_SIZE = 5 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 #: How many bytes are uploaded at once, each taking up to a block; memory holds it about three times.
-_UPLOAD_ROOM = 4 * BLOCK_SIZE
+_UPLOAD_BUDGET = 4 * BLOCK_SIZE
 #: Seconds for aborting uploads that hang when the task is stopped.
 _ABORT_SECONDS = 0.5
 #: Stores refuse long headers, and the sender chooses the MIME type of a document.
@@ -51,7 +51,7 @@ class ObjectStorage(Storage):
         self._conn_id = conn_id
         self._write_kwargs = write_kwargs
         self._fs = self._filesystem()
-        self._room = WeightedSemaphore(_UPLOAD_ROOM)
+        self._upload_budget = WeightedSemaphore(_UPLOAD_BUDGET)
         self._under_way: set[AbstractBufferedFile] = set()
         super().__init__(Path(tempfile.gettempdir()))
 
@@ -84,7 +84,7 @@ class ObjectStorage(Storage):
         """Write the object in one upload, which is aborted when anything goes wrong."""
         options = self._options(mime_type, staged.sha256)
         try:
-            with self._room.acquire(min(staged.size, BLOCK_SIZE)):
+            with self._upload_budget.acquire(min(staged.size, BLOCK_SIZE)):
                 self._write(f"{self._path}/{name}", staged, options, stop or threading.Event())
         except NxCloudCancelledError:
             raise
@@ -106,14 +106,14 @@ class ObjectStorage(Storage):
         try:
             return ObjectStoragePath(f"{self._scheme}://{self._path}", conn_id=self._conn_id).fs
         except Exception as error:
-            needed = (
+            provider = (
                 f"airflow-provider-nxcloud[{self.extra}]"
                 if self.extra
                 else f"what provides {self._scheme}://"
             )
             raise NxCloudInputError(
                 f"the destination cannot be used: {storage_cause(error)}",
-                remedy=f"install {needed}, and check the storage connection",
+                remedy=f"install {provider}, and check the storage connection",
                 place=repr(self.uri("")),
             ) from error
 

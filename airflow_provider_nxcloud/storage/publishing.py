@@ -65,4 +65,4 @@ class Storage(ABC):
     def publish(
         self, name: str, staged: StagedFile, mime_type: str | None = None, stop: threading.Event | None = None
     ) -> None:
-        """Make a staged file an object, whole or not at all, in place of an older one, unless ``stop`` is set."""
+        """Make a staged file an object, whole or not at all; ``stop`` ends a long upload early."""

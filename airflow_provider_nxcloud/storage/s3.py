@@ -84,9 +84,8 @@ class S3Storage(ObjectStorage):
         return f"https://console.aws.amazon.com/s3/buckets/{quote(bucket)}{query}"
 
     def _filesystem(self) -> AbstractFileSystem:
-        name = (
-            "AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "REQUESTS_CA_BUNDLE"
-        )  # the first counts
+        # botocore takes the first of the two.
+        name = "AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "REQUESTS_CA_BUNDLE"
         _check_ca_file(name, os.environ.get(name))
         fs = super()._filesystem()
         if self._write_kwargs:  # botocore's model takes some 25 ms to load
@@ -106,11 +105,9 @@ class S3Storage(ObjectStorage):
             raise FileNotFoundError(path)
         try:
             answer = self._call("head_object", Bucket=bucket, Key=key)
-        except FileNotFoundError:
-            raise
         except Exception as error:
             # The answer to a HEAD has no body that could say why; the one to a GET has.
-            if response_of(error):
+            if response_of(error) and not isinstance(error, FileNotFoundError):
                 self._call("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
             raise
         _check_answer(answer)

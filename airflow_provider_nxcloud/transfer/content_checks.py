@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from airflow_provider_nxcloud.exceptions import NxCloudDownloadError
-from airflow_provider_nxcloud.transfer.object_names import EXTENSIONS
+from airflow_provider_nxcloud.transfer.mime_types import EXTENSIONS
 
 #: What to do where something is served that is no media file.
 SOMETHING_ELSE = "check whether a proxy or a login page answers in its place"
@@ -43,7 +43,7 @@ def check_content_type(announced: str | None, served: str | None) -> None:
 
 
 def check_content(announced: str | None, head: bytes, *, proven: bool = False) -> None:
-    """Refuse a web page, or an error in XML or JSON, that poses as a media file."""
+    """Refuse a page or an error that poses as a media file; if ``proven``, only as picture, sound, video, PDF."""
     expected = _bare(announced)
     kinds = _kinds(expected)
     if not expected or _UNKNOWN.fullmatch(expected) or kinds & {"text", "html", "xml", "json"}:

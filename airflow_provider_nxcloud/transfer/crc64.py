@@ -11,7 +11,7 @@ except ImportError:  # a Python that was built without it
     lzma = None  # type: ignore[assignment]
 
 #: The most that one uncompressed chunk of LZMA2 holds.
-CHUNK_BYTES = 64 * 1024
+CHUNK_LIMIT = 64 * 1024
 _FLAGS = b"\0\4"  # a CRC-64 follows
 _BLOCK = bytes([2, 0, 0x21, 1, 0, 0, 0, 0])  # one filter, LZMA2
 
@@ -25,10 +25,10 @@ def announced_crc64(headers: Mapping[str, str]) -> int | None:
 
 
 def has_crc64(chunks: Iterable[bytes], crc64: int) -> bool:
-    """Return whether chunks of at most :data:`CHUNK_BYTES` have a CRC-64, by making them an ``.xz`` stream."""
+    """Return whether chunks of at most :data:`CHUNK_LIMIT` have a CRC-64, by making them an ``.xz`` stream."""
     decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
     decoder.decompress(b"\xfd7zXZ\0" + _with_crc32(_FLAGS) + _with_crc32(_BLOCK))
-    size = 1
+    size = 1  # of the end marker
     for chunk in chunks:
         resets = 1 if size == 1 else 2
         decoder.decompress(bytes([resets]) + (len(chunk) - 1).to_bytes(2, "big") + chunk)

@@ -11,7 +11,6 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import quote, urljoin
 
-from airflow_provider_nxcloud.connection.base_url import origin
 from airflow_provider_nxcloud.connection.settings import ConnectionSettings
 from airflow_provider_nxcloud.exceptions import (
     TEMPORARY,
@@ -22,13 +21,9 @@ from airflow_provider_nxcloud.exceptions import (
     NxCloudMediaRefusedError,
 )
 from airflow_provider_nxcloud.http.allowed_hosts import DownloadHostPolicy
-from airflow_provider_nxcloud.http.retries import (
-    RETRY_LOG_INTERVAL,
-    RETRYABLE_STATUSES,
-    call_with_retries,
-    parse_retry_after,
-)
-from airflow_provider_nxcloud.http.transport import Response, Transport, TransportError
+from airflow_provider_nxcloud.http.headers import parse_retry_after
+from airflow_provider_nxcloud.http.retries import RETRY_LOG_INTERVAL, RETRYABLE_STATUSES, call_with_retries
+from airflow_provider_nxcloud.http.transport import Response, Transport, TransportError, origin
 from airflow_provider_nxcloud.media import Media
 from airflow_provider_nxcloud.storage.staging import StagedFile
 from airflow_provider_nxcloud.text import OncePerCause, format_bytes
@@ -84,7 +79,7 @@ class Downloader:
                 job.attempt()
             except NxCloudError as error:
                 if isinstance(error, NxCloudDownloadError) and not error.place:
-                    error.place = f"from {origin(media.url)}"
+                    error.place = f"from {origin(job.url)}"
                 error.concerning(media.media_id)
                 raise
 
@@ -109,12 +104,12 @@ class Downloader:
                 media_id=error.media_id,
             ) from None
 
-    def open(self, url: str, headers: dict[str, str], *, until: float) -> Response:
+    def open(self, url: str, headers: dict[str, str], *, deadline: float) -> Response:
         """Send the GET, following redirects to allowed hosts only; the caller closes the response."""
         redirected_from = None
         for _ in range(MAX_REDIRECTS + 1):
             self._hosts.check(url, redirected_from=redirected_from)
-            response = self._send(url, headers, until)
+            response = self._send(url, headers, deadline)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or not location:
                 return response
@@ -123,10 +118,10 @@ class Downloader:
         cause = f"the download was redirected more than {MAX_REDIRECTS} times"
         raise NxCloudDownloadError(cause, remedy=SOMETHING_ELSE)
 
-    def _send(self, url: str, headers: dict[str, str], until: float) -> Response:
+    def _send(self, url: str, headers: dict[str, str], deadline: float) -> Response:
         try:
             check_peer = partial(self._hosts.check_peer, url)
-            return self._transport.send("GET", url, lambda: headers, until=until, check_peer=check_peer)
+            return self._transport.send("GET", url, lambda: headers, deadline=deadline, check_peer=check_peer)
         except TransportError as error:
             raise NxCloudDownloadError(
                 f"the download failed: {error}", remedy=error.remedy or TEMPORARY, place=origin(url)
@@ -151,6 +146,8 @@ class _Download:
     ) -> None:
         self._downloader = downloader
         self._media: Media | None = media
+        #: What was asked for last.
+        self.url = media.url
         self._staged = staged
         self._refresh = refresh
         self._sha256 = sha256
@@ -170,7 +167,8 @@ class _Download:
             headers["Range"] = f"bytes={self._staged.size}-"
             if self._validator:
                 headers["If-Range"] = self._validator
-        with self._downloader.open(self._media.url, headers, until=self._deadline) as response:
+        self.url = self._media.url
+        with self._downloader.open(self.url, headers, deadline=self._deadline) as response:
             self._check_status(response)
             self._align(response)
             self._verifier.expect(response.headers, resumed=self._staged.size > 0)
@@ -238,7 +236,7 @@ class _Download:
 
     def _receive(self, response: Response) -> None:
         try:
-            while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
+            while chunk := response.read1(_CHUNK_BYTES):
                 self._check_size(self._staged.size + len(chunk))
                 self._staged.write(chunk)
                 if self._downloader.cancelled.is_set():

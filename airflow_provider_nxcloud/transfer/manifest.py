@@ -40,7 +40,6 @@ class Manifest:
         if (
             not isinstance(path, str)
             or not self._name
-            or path == "None"
             or folder.endswith(":/")
             or path != path.rstrip()
             or UNSAFE.search(path)

@@ -1,4 +1,4 @@
-"""How a media file gets its name in the destination: extensions, safe parts, the ``object_name`` pattern."""
+"""How a media file gets its name in the destination: safe parts, the ``object_name`` pattern."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from airflow_provider_nxcloud.exceptions import NxCloudInputError, NxCloudMediaRefusedError
 from airflow_provider_nxcloud.media import MediaItem
-from airflow_provider_nxcloud.text import UNSAFE, with_plain_spaces
+from airflow_provider_nxcloud.text import UNSAFE
+from airflow_provider_nxcloud.transfer.mime_types import extension_for
 
 log = logging.getLogger(__name__)
 
@@ -21,79 +22,12 @@ MAX_NAME_BYTES = 255
 #: What a media ID or a sender's file name may contribute to a name, in bytes; the rest is for the pattern.
 _MAX_PART_BYTES = 200
 
-#: MIME type -> extension. A fixed table, because the standard library's answer depends on the Python version
-#: and on the machine's mime.types, and another name on another worker would make "skip" miss.
-EXTENSIONS = {
-    "application/gzip": ".gz",
-    "application/json": ".json",
-    "application/msword": ".doc",
-    "application/pdf": ".pdf",
-    "application/rtf": ".rtf",
-    "application/vnd.ms-excel": ".xls",
-    "application/vnd.ms-powerpoint": ".ppt",
-    "application/vnd.oasis.opendocument.presentation": ".odp",
-    "application/vnd.oasis.opendocument.spreadsheet": ".ods",
-    "application/vnd.oasis.opendocument.text": ".odt",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
-    "application/vnd.rar": ".rar",
-    "application/x-7z-compressed": ".7z",
-    "application/x-rar-compressed": ".rar",
-    "application/x-zip-compressed": ".zip",
-    "application/xml": ".xml",
-    "application/zip": ".zip",
-    "audio/aac": ".aac",
-    "audio/amr": ".amr",
-    "audio/m4a": ".m4a",
-    "audio/mp3": ".mp3",
-    "audio/mp4": ".m4a",
-    "audio/mpeg": ".mp3",
-    "audio/ogg": ".ogg",
-    "audio/opus": ".opus",
-    "audio/wav": ".wav",
-    "audio/webm": ".weba",
-    "audio/x-m4a": ".m4a",
-    "audio/x-wav": ".wav",
-    "image/avif": ".avif",
-    "image/gif": ".gif",
-    "image/heic": ".heic",
-    "image/jpeg": ".jpg",
-    "image/jpg": ".jpg",
-    "image/png": ".png",
-    "image/svg+xml": ".svg",
-    "image/tiff": ".tiff",
-    "image/webp": ".webp",
-    "text/calendar": ".ics",
-    "text/csv": ".csv",
-    "text/html": ".html",
-    "text/plain": ".txt",
-    "text/vcard": ".vcf",
-    "text/x-vcard": ".vcf",
-    "text/xml": ".xml",
-    "video/3gp": ".3gp",
-    "video/3gpp": ".3gp",
-    "video/3gpp2": ".3g2",
-    "video/mp4": ".mp4",
-    "video/quicktime": ".mov",
-    "video/webm": ".webm",
-    "video/x-matroska": ".mkv",
-}
-
 _NAME_FIELDS = frozenset({"media_id", "extension", "file_name"})
 #: A template, and not the braces that ``str.format`` writes twice around a field.
 _JINJA = re.compile(r"(?<!\{)\{\{[^{}]*\}\}(?!\})|\{[%#]")
+#: Every space but the plain one.
+_SPACES = re.compile(r"[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _RESERVED = re.compile(r'[<>:"|?*#%]')
-_SENDER_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
-
-
-def extension_for(mime_type: str | None, file_name: str | None = None) -> str:
-    """Return the extension for a MIME type, else that of the sender's file name, else ``.bin``."""
-    known = EXTENSIONS.get((mime_type or "").partition(";")[0].strip().lower())
-    if known:
-        return known
-    from_sender = _SENDER_EXTENSION.search(file_name or "")
-    return from_sender.group().lower() if from_sender else ".bin"
 
 
 def safe_file_name(file_name: str) -> str:
@@ -103,7 +37,7 @@ def safe_file_name(file_name: str) -> str:
     Without folders, controls, bidi overrides, reserved characters and leading dots, its spaces plain ones, at
     most 200 bytes of UTF-8, its extension kept; empty where nothing is left.
     """
-    name = with_plain_spaces(re.split(r"[/\\]", file_name)[-1])
+    name = _SPACES.sub(" ", re.split(r"[/\\]", file_name)[-1])
     # A fixed version of Unicode, because Python's own differs between its versions.
     known = unicodedata.ucd_3_2_0
     runs = itertools.groupby(
@@ -177,9 +111,8 @@ class ObjectNames:
 
     def can_name(self, item: MediaItem) -> bool:
         """Tell whether a media file can be named before NXCloud is asked about it."""
-        unknown = {"extension"} if item.mime_type is None else set()
-        unknown |= {"file_name"} if item.file_name is None else set()
-        return not unknown & self._fields
+        needed = {"extension": item.mime_type, "file_name": item.file_name}
+        return all(needed.get(name, "") is not None for name in self._fields)
 
     def claim(self, item: MediaItem) -> str:
         """Return the object's name relative to the destination, and keep it for this media file."""

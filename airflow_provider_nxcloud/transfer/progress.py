@@ -26,7 +26,7 @@ class Progress:
         self._media = done
         self._total = total
         self._destination = destination
-        self._started = self._spoke = time.monotonic()
+        self._started = self._logged_at = time.monotonic()
 
     def __enter__(self) -> Self:
         """Begin the group."""
@@ -43,9 +43,9 @@ class Progress:
     def log_if_due(self) -> None:
         """Log how far the transfer is, at most every :data:`INTERVAL` seconds."""
         now = time.monotonic()
-        if now - self._spoke < INTERVAL:
+        if now - self._logged_at < INTERVAL:
             return
-        self._spoke = now
+        self._logged_at = now
         elapsed, done, counts = now - self._started, len(self._media), count(self._media)
         left = (
             f"{format_duration((self._total - done) * elapsed / done)} left" if done else "time left unknown"

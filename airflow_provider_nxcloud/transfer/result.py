@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,8 @@ from airflow_provider_nxcloud.text import MAX_NAMED, name_some
 
 #: What an error shows at most: causes, and characters of a cause and of its first place.
 _MAX_CAUSES = 5
-_MAX_CAUSE = 300
-_MAX_PLACE = 300
+_MAX_CAUSE_LENGTH = 300
+_MAX_PLACE_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,12 @@ class MediaResult:
 
 def count(results: Iterable[MediaResult]) -> dict[str, int]:
     """Return how many media files were ``stored``, ``skipped`` and ``failed``, and the ``bytes`` stored now."""
-    counts = Counter({"stored": 0, "skipped": 0, "failed": 0, "bytes": 0})
+    counts = {"stored": 0, "skipped": 0, "failed": 0, "bytes": 0}
     for each in results:
         counts[each.status] += 1
-        counts["bytes"] += each.size or 0 if each.status == "stored" else 0
-    return dict(counts)
+        if each.status == "stored":
+            counts["bytes"] += each.size or 0
+    return counts
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class TransferResult:
             return
         lost = sum(isinstance(error, NxCloudMediaRefusedError) for error in failed.values())
         kind = NxCloudMediaLostError if lost == len(failed) else NxCloudMediaFailedError
-        most = f"{len(failed) - lost} of them" if lost else "them"
-        advice = "Retrying will not help" if lost == len(failed) else f"A task retry tries {most} again"
+        retried = f"{len(failed) - lost} of them" if lost else "them"
+        advice = "Retrying will not help" if lost == len(failed) else f"A task retry tries {retried} again"
         if manifest:
             advice = f"{advice}; the manifest {manifest!r} lists all"
         elif len(failed) > 1:
@@ -102,5 +102,5 @@ def _group(first: NxCloudError, media_ids: Sequence[str], named: int) -> NxCloud
     place = first.place
     if len(media_ids) > 1:
         names = name_some(media_ids, named)
-        place = f"{len(media_ids)} media files: {names}; the first: {place[:_MAX_PLACE]}"
-    return NxCloudError(first.cause[:_MAX_CAUSE], remedy=first.remedy, place=place)
+        place = f"{len(media_ids)} media files: {names}; the first: {place[:_MAX_PLACE_LENGTH]}"
+    return NxCloudError(first.cause[:_MAX_CAUSE_LENGTH], remedy=first.remedy, place=place)

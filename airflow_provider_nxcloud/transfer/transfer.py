@@ -6,11 +6,11 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from airflow_provider_nxcloud.api.client import API_CONNECTIONS, NxCloudClient
-from airflow_provider_nxcloud.concurrency import run_in_threads
+from airflow_provider_nxcloud.concurrency import run_in_threads, stoppable_sleep
 from airflow_provider_nxcloud.exceptions import (
     NxCloudCancelledError,
     NxCloudDownloadError,
@@ -40,13 +40,13 @@ MEDIA_ERRORS = (
     NxCloudDownloadError,
     NxCloudMediaRefusedError,
 )
-#: So many consecutive media files for which the API was unavailable end the transfer.
+#: Consecutive media files for which the API was unavailable that end the transfer.
 MAX_CONSECUTIVE_UNAVAILABLE = 20
 _TICK = 0.25
 
 
 class Transfer:
-    """Fetch media files into a destination."""
+    """Fetch media files into a destination; ``client`` is None only where there are none."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Transfer:
         client: NxCloudClient | None,
         storage: Storage,
         *,
-        reserved: str | None,
+        manifest_uri: str | None,
         object_name: str,
         if_exists: str,
         max_workers: int,
@@ -67,7 +67,7 @@ class Transfer:
         _check_number("max_media_bytes", max_media_bytes, sys.maxsize)
         self._items = items
         self._storage = storage
-        self._reserved = reserved
+        self._manifest_uri = manifest_uri
         self._names = ObjectNames(object_name)
         self._if_exists = if_exists
         self._max_workers = max_workers
@@ -169,12 +169,11 @@ class Transfer:
             item = item.completed_by(media)
         name = self._names.claim(item)
         uri = self._storage.uri(name)
-        if self._reserved and f"{uri}/".startswith(f"{self._reserved}/"):
+        if self._manifest_uri and f"{uri}/".startswith(f"{self._manifest_uri}/"):
             raise NxCloudMediaRefusedError(
                 "the manifest has the same name", remedy="change object_name", place=f"object {name!r}"
             )
-        found = self._find(item, name)
-        if found:
+        if found := self._find(item, name):
             return MediaResult(item, "skipped", uri, found.size, found.sha256)
         return self._download(item, media or self._get_media(item), name)
 
@@ -210,23 +209,12 @@ class Transfer:
                 sha256=item.sha256,
             )
             item = item.completed_by(media)
-            stored = MediaResult(item, "stored", self._storage.uri(name), staged.size, staged.sha256)
             if self._stop.is_set():
                 raise NxCloudCancelledError("the task was cancelled")
             self._storage.publish(name, staged, item.mime_type, self._stop)
+            return MediaResult(item, "stored", self._storage.uri(name), staged.size, staged.sha256)
         finally:
             staged.discard()
-        return stored
-
-
-def stoppable_sleep(stop: threading.Event) -> Callable[[float], None]:
-    """Return a sleep that raises :class:`NxCloudCancelledError` once the event is set."""
-
-    def sleep(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise NxCloudCancelledError("the task was cancelled")
-
-    return sleep
 
 
 def _check_number(name: str, value: object, most: int) -> None:

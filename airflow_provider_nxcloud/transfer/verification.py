@@ -11,7 +11,7 @@ from airflow_provider_nxcloud.media import Media
 from airflow_provider_nxcloud.storage.staging import StagedFile
 from airflow_provider_nxcloud.text import OncePerCause
 from airflow_provider_nxcloud.transfer.content_checks import HEAD_BYTES, check_content, check_content_type
-from airflow_provider_nxcloud.transfer.crc64 import CHUNK_BYTES, announced_crc64, has_crc64
+from airflow_provider_nxcloud.transfer.crc64 import CHUNK_LIMIT, announced_crc64, has_crc64
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Verifier:
     Accept the bytes of one media file, or raise the error that fits.
 
     What decides, in this order: a given SHA-256 that matches, whatever the headers say; the MD5 of Content-MD5
-    or ETag; only without either, Content-Type and the first bytes.
+    or ETag, or OSS's CRC-64; only without any of them, Content-Type and the first bytes.
     """
 
     def __init__(self, media: Media, sha256: str | None, log_once: OncePerCause) -> None:
@@ -91,7 +91,7 @@ class Verifier:
         """Return whether a hash of the server's is that of the staged bytes."""
         if (self._content_md5 or self._etag_md5) and staged.md5 in (self._content_md5, self._etag_md5):
             return True
-        return self._crc64 is not None and has_crc64(staged.chunks(CHUNK_BYTES), self._crc64)
+        return self._crc64 is not None and has_crc64(staged.chunks(CHUNK_LIMIT), self._crc64)
 
     def _check_encoding(self, *, proven: bool) -> None:
         if encoding := real_encoding(self._encodings, proven=proven):

@@ -197,11 +197,14 @@ def post(sandbox):
     return post
 
 
-def test_bare_session_repeats_a_call_only_once(sandbox, post):
-    sandbox.inject("api.code", code=1004, times=None)
+@pytest.mark.parametrize("code", [1004, "1004"])
+def test_bare_session_repeats_a_call_only_once(code, sandbox, post):
+    sandbox.inject(
+        "api.shape", value={"code": code, "message": "timestamp expired", "data": None}, times=None
+    )
     answer = post()
     first, second = sandbox.calls()
-    assert answer.json()["code"] == 1004
+    assert answer.json()["code"] == code
     assert answer.request.headers["sign"] == second.headers["sign"]
     assert [each.request.headers["sign"] for each in answer.history] == [first.headers["sign"]]
 

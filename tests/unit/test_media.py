@@ -279,6 +279,11 @@ def test_media_repr_hides_the_query_of_its_url():
     assert "url='https://bucket.example.com/a?...'" in repr(media)
 
 
+def test_media_repr_hides_a_query_with_an_at_sign_in_it():
+    media = Media("a", None, None, "https://bucket.example.com/a?Signature=x@canary")
+    assert "url='https://bucket.example.com/a?...'" in repr(media)
+
+
 def test_media_repr_hides_credentials_in_its_url():
     media = Media("a", None, None, "https://me:canary@bucket.example.com/a")
     assert "url='https://bucket.example.com/a'" in repr(media)

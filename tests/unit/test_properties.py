@@ -92,9 +92,9 @@ def hook(server: RawServer) -> NxCloudHook:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait neither for a retry nor as long as a ``Retry-After`` asks for."""
-    monkeypatch.setattr(
-        "airflow_provider_nxcloud.transfer.transfer.stoppable_sleep", lambda stop: lambda seconds: None
-    )
+    for module in ("concurrency", "transfer.transfer"):
+        name = f"airflow_provider_nxcloud.{module}.stoppable_sleep"
+        monkeypatch.setattr(name, lambda stop: lambda seconds: None)
 
 
 @pytest.fixture

@@ -320,6 +320,7 @@ def test_timestamp_of_every_kind_is_seconds(timestamp, caplog):
         ({}, [{"wa_id": "1"}, {"wa_id": "447700900000", "user_id": "US.3"}], ("447700900000", "US.3")),
         ({"from": ""}, [{"user_id": "US.4"}, {"user_id": "US.5"}], (None, None)),
         ({"from": 447700900000}, "no list", ("447700900000", None)),
+        ({"from": 4477}, [{"wa_id": 1}, {"wa_id": 4477, "user_id": "US.6"}], ("4477", "US.6")),
         ({}, 1, ("447700900000", None)),
     ],
 )

@@ -58,7 +58,7 @@ BAD = [
     ("max_media_bytes", -1, "max_media_bytes must be"),
     ("max_media_bytes", None, "max_media_bytes must be"),
     ("manifest", "", "manifest must be the path or URL of a file"),
-    ("manifest", "None", "manifest must be the path or URL of a file, not 'None'"),
+    ("manifest", "None", "manifest is 'None'"),
     ("manifest", "None/records.jsonl", "manifest is 'None/'"),
     ("manifest", 5, "manifest must be the path or URL of a file"),
     ("manifest", "folder/", "manifest must be the path or URL of a file"),

@@ -237,6 +237,7 @@ def test_api_that_is_down_for_good_ends_the_task_before_all_were_tried(sandbox, 
         fetch(ids, max_workers=1)
 
     assert not isinstance(raised.value, AirflowFailException)
+    assert raised.value.log_lines[0] == "Cause: NXCloud unavailable for 20 consecutive media files"
     assert len({call.media_id for call in sandbox.calls()}) in (20, 21)
 
 

@@ -90,7 +90,7 @@ def get(certificates) -> Callable[..., bytes]:
         with closing(Server(certificates.tls if media == "https" else None)) as server:
             url = f"{media}://localhost:{server.port}/a?b=1"
             for _ in range(2):
-                with transport.send("GET", url, dict, until=time.monotonic() + 20) as response:
+                with transport.send("GET", url, dict, deadline=time.monotonic() + 20) as response:
                     assert response.status == 200
                     body += b"".join(iter(partial(response.read1, 100), b""))
             assert server.got.startswith(b"GET /a?b=1 HTTP/1.")

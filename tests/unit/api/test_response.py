@@ -275,7 +275,7 @@ def test_words_that_nobody_can_read_hide_no_code(connect, hook, body, status):
     [
         ("https://login.example.com:8443/sso?token=canary", ", to https://login.example.com:8443 ("),
         ("http://[::1]:80", ", to http://[::1]:80 ("),
-        ("https://me:canary@login.example.com/", "follows no redirect ("),
+        ("https://me:canary@login.example.com/", ", to https://login.example.com:443 ("),
         ("/canary", "follows no redirect ("),
         ("", "follows no redirect ("),
     ],

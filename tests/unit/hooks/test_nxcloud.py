@@ -387,7 +387,9 @@ def test_test_connection_wrong_field_is_told_by_its_code(sandbox, connect, wrong
 )
 def test_test_connection_leaves_out_the_id_that_airflow_makes_up_for_the_test(connect, wrong, said):
     connect(**wrong)
-    assert NxCloudHook().test_connection()[1].startswith(said)
+    text = NxCloudHook().test_connection()[1]
+    assert text.startswith(said)
+    assert "nxcloud_default" not in text
 
 
 @pytest.mark.parametrize("fault", ["api.html", "api.reset", "api.status"])

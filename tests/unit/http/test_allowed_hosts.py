@@ -85,7 +85,6 @@ def test_host_inside_is_allowed_where_the_api_is_inside(base_url):
     [
         (("*.aliyuncs.com",), "bucket.oss-cn-hongkong.aliyuncs.com"),
         (("*.aliyuncs.com",), "BUCKET.Aliyuncs.COM"),
-        (("*.Aliyuncs.COM",), "bucket.aliyuncs.com"),
         (("x", "10.0.0.*"), "10.0.0.7"),
         (("127.0.0.1",), "127.0.0.1:8080"),
         (("::1",), "[::1]:8080"),
@@ -204,7 +203,7 @@ def test_host_spelled_so_that_it_is_read_in_two_ways_is_refused(sandbox, host, g
         sleep=lambda _: None,
     )
     with pytest.raises(NxCloudMediaRefusedError):
-        downloader.open(f"http://{host.format(port=port)}/media/1001", {}, until=time.monotonic() + 60)
+        downloader.open(f"http://{host.format(port=port)}/media/1001", {}, deadline=time.monotonic() + 60)
     assert sandbox.requests == []
 
 

@@ -114,7 +114,7 @@ def settings(**extra: object) -> ConnectionSettings:
 
 
 def read(transport: Transport, url: str, *, seconds: float = 10, **headers: str) -> tuple[int, dict, bytes]:
-    with transport.send("GET", url, lambda: headers, until=time.monotonic() + seconds) as response:
+    with transport.send("GET", url, lambda: headers, deadline=time.monotonic() + seconds) as response:
         body = b"".join(iter(lambda: response.read1(100), b""))
         return response.status, dict(response.headers), body
 
@@ -166,6 +166,7 @@ WHOLE = {
     ),
     "carriage return inside a header": (OK + b"X: a\rb\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
     "continued header": (OK + b"X: a\r\n b\r\nContent-Length:\r\n\t5\r\nX-A: 1\r\n\r\nhello", True),
+    "continued by blanks alone": (OK + b"X: a\r\n \t\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
     "bare line feeds": (OK.replace(b"\r", b"") + b"Content-Length: 5\nX-A: 1\n\nhello", True),
     "no reason": (b"HTTP/1.1 200\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
     "odd reason": (b"HTTP/1.1 200 \xc3\xa7a \xff\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello", True),
@@ -250,7 +251,7 @@ def test_response_without_length_ends_with_the_connection_and_may_be_cut(header,
     server = wire([OK + header + b"\r\nhel", b"lo", None], WHOLE["length"][:1])
     transport = Transport(settings(), connections=1)
     for cut in (True, False):
-        with transport.send("GET", server.url, dict, until=time.monotonic() + 10) as response:
+        with transport.send("GET", server.url, dict, deadline=time.monotonic() + 10) as response:
             assert b"".join(iter(lambda: response.read1(100), b"")) == b"hello"
             assert response.is_delimited is not cut
 
@@ -287,7 +288,7 @@ def test_connection_that_died_in_the_pool_is_replaced_once_and_the_request_signe
     def ask() -> bytes:
         until = time.monotonic() + 10
         with transport.send(
-            "GET", server.url, lambda: {"X-Sign": str(next(signed))}, until=until
+            "GET", server.url, lambda: {"X-Sign": str(next(signed))}, deadline=until
         ) as response:
             return response.read1(100)
 
@@ -307,7 +308,7 @@ def test_connection_that_died_in_the_pool_is_replaced_once_and_the_request_signe
 def test_response_that_is_not_read_to_its_end_closes_the_connection(wire):
     server = wire(WHOLE["length"][:1], WHOLE["length"][:1])
     transport = Transport(settings(), connections=1)
-    with transport.send("GET", server.url, dict, until=time.monotonic() + 10) as response:
+    with transport.send("GET", server.url, dict, deadline=time.monotonic() + 10) as response:
         assert response.read1(2) == b"he"
     assert read(transport, server.url)[2] == b"hello"
     assert server.connections == 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from urllib3 import HTTPHeaderDict
 
-from airflow_provider_nxcloud.http.headers import content_md5, etag_md5, real_encoding
+from airflow_provider_nxcloud.http.headers import content_md5, etag_md5, parse_retry_after, real_encoding
 
 MD5 = "0cc175b9c0f1b6a831c399e269772661"
 
@@ -109,3 +112,59 @@ def test_encoding_nobody_knows_takes_a_proof(words):
 @given(st.text())
 def test_encoding_of_any_text_is_read(words):
     assert real_encoding(words) is None or real_encoding(words) in words.lower()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        ("7", 7),
+        (" 7 ", 7),
+        ("7\x1f", 7),
+        ("", None),
+        ("soon", None),
+        ("-7", None),
+        ("7.5", 7.5),
+        ("7.", None),
+        ("7s", None),
+        ("7, 7", 7),
+        ("\u0667", None),
+    ],
+)
+def test_retry_after_seconds_are_read(value, seconds):
+    assert parse_retry_after(value) == seconds
+
+
+def test_retry_after_http_date_is_read_as_seconds_from_now():
+    assert parse_retry_after(formatdate(time.time() + 60, usegmt=True)) == pytest.approx(60, abs=2)
+
+
+def test_retry_after_date_without_zone_counts_as_gmt(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        date = formatdate(time.time() + 60, usegmt=True).replace("GMT", "-0000")
+        assert parse_retry_after(date) == pytest.approx(60, abs=2)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_retry_after_date_in_the_past_is_zero():
+    assert parse_retry_after("Mon, 20 Jun 2022 07:41:25 GMT") == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Mon, 23 Nov 2026 12:00:00 +99999999999999999", "Mon, 23 Nov 99999999999999999999 12:00:00 GMT"],
+    ids=["zone", "year"],
+)
+def test_retry_after_date_beyond_the_calendar_is_none(value):
+    assert parse_retry_after(value) is None
+
+
+@given(value=st.text(max_size=60) | st.from_regex(r"[0-9]{1,400}", fullmatch=True))
+def test_retry_after_any_text_gives_none_or_at_least_zero(value):
+    seconds = parse_retry_after(value)
+    assert seconds is None or seconds >= 0

@@ -46,7 +46,7 @@ def get(settings: ConnectionSettings, url: str, seconds: float = 10) -> bytes:
     downloader = Downloader(
         settings, max_media_bytes=100, connections=1, cancelled=threading.Event(), sleep=time.sleep
     )
-    with downloader.open(url, {}, until=time.monotonic() + seconds) as response:
+    with downloader.open(url, {}, deadline=time.monotonic() + seconds) as response:
         return b"".join(iter(partial(response.read1, 100), b""))
 
 
@@ -193,7 +193,7 @@ def test_deadline_includes_a_record_of_tls_inside_tls_that_drips(start, settings
     transport = Transport(settings(proxies={"all": proxy.url}), connections=1)
 
     def ask(seconds: float) -> None:
-        with transport.send("GET", f"https://{HOST}/", dict, until=time.monotonic() + seconds) as response:
+        with transport.send("GET", f"https://{HOST}/", dict, deadline=time.monotonic() + seconds) as response:
             while response.read1(100):
                 pass
 
@@ -225,14 +225,14 @@ def test_deadline_includes_all_silent_addresses_of_a_name(silent, settings, monk
     monkeypatch.setattr(socket, "getaddrinfo", eight)
     transport = Transport(settings(proxies={}, timeout=0.3), connections=1)
     url = f"http://{HOST}:{silent}/"
-    took_too_long(lambda: transport.send("GET", url, dict, until=time.monotonic() + TOTAL))
+    took_too_long(lambda: transport.send("GET", url, dict, deadline=time.monotonic() + TOTAL))
 
 
 def test_deadline_includes_the_name_server(settings, monkeypatch):
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(TIMEOUT))
     transport = Transport(settings(proxies={}), connections=1)
-    took_too_long(lambda: transport.send("GET", f"http://{HOST}/", dict, until=time.monotonic() + TOTAL))
+    took_too_long(lambda: transport.send("GET", f"http://{HOST}/", dict, deadline=time.monotonic() + TOTAL))
     answered.set()
 
 
@@ -241,7 +241,7 @@ def test_nothing_is_sent_after_the_deadline(start, settings):
     transport = Transport(settings(proxies={}), connections=1)
     url = f"http://127.0.0.1:{server.port}/"
     for until in (time.monotonic(), time.monotonic() + 10, time.monotonic()):
-        with suppress(TransportError), transport.send("POST", url, dict, b"{}", until=until) as response:
+        with suppress(TransportError), transport.send("POST", url, dict, b"{}", deadline=until) as response:
             while response.read1(100):
                 pass
     assert server.got.count(b"POST") == 1
@@ -256,7 +256,7 @@ def test_peer_that_is_refused_gets_not_one_byte(scheme, settings):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
         with pytest.raises(NxCloudMediaRefusedError, match=r"127\.0\.0\.1"):
-            transport.send("GET", url, dict, until=time.monotonic() + 10, check_peer=refuse)
+            transport.send("GET", url, dict, deadline=time.monotonic() + 10, check_peer=refuse)
         client, _ = listener.accept()
         with client:
             assert client.recv(100) == b""

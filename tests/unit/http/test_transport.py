@@ -219,7 +219,7 @@ def test_tls_is_not_left_by_a_redirect_of_a_download(start, connect, certificate
         sleep=lambda _: None,
     )
     with pytest.raises(NxCloudMediaRefusedError, match="from https to plain http"):
-        downloader.open(secure.url, {}, until=time.monotonic() + 10)
+        downloader.open(secure.url, {}, deadline=time.monotonic() + 10)
     assert (len(secure.asked), plain.asked) == (1, [])
 
 
@@ -284,7 +284,7 @@ def test_send_adds_nothing_but_the_user_agent(start, tmp_path, monkeypatch):
     server, sender = start(), transport()
     for _ in range(2):
         response = sender.send(
-            "GET", f"{server.url}/a%20b?x=%2F&y=1#part", lambda: {"X-Own": "1"}, until=time.monotonic() + 5
+            "GET", f"{server.url}/a%20b?x=%2F&y=1#part", lambda: {"X-Own": "1"}, deadline=time.monotonic() + 5
         )
         assert response.read1(1000) == ANSWER
     for method, path, headers in server.asked:
@@ -296,21 +296,21 @@ def test_send_follows_no_redirect_and_never_retries(sandbox):
     sandbox.inject("api.redirect", location="/elsewhere")
     assert (
         transport()
-        .send("POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", until=time.monotonic() + 5)
+        .send("POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", deadline=time.monotonic() + 5)
         .status
         == 302
     )
     sandbox.inject("api.status", status=503, retry_after=0)
     assert (
         transport()
-        .send("POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", until=time.monotonic() + 5)
+        .send("POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", deadline=time.monotonic() + 5)
         .status
         == 503
     )
     sandbox.inject("api.reset", times=None)
     with pytest.raises(TransportError):
         transport().send(
-            "POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", until=time.monotonic() + 5
+            "POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", deadline=time.monotonic() + 5
         )
     assert len(sandbox.requests) == 3
 
@@ -319,7 +319,7 @@ def test_send_times_out_after_the_timeout_of_the_connection(sandbox):
     sandbox.inject("api.hang")
     with pytest.raises(TransportError) as caught:
         transport(timeout=0.1).send(
-            "POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", until=time.monotonic() + 5
+            "POST", f"{sandbox.base_url}/api/wa/getMedia", dict, b"{}", deadline=time.monotonic() + 5
         )
     assert "timed out" in str(caught.value)
 
@@ -327,7 +327,7 @@ def test_send_times_out_after_the_timeout_of_the_connection(sandbox):
 def test_send_keeps_the_connection_for_the_next_request(start):
     sender, server = transport(), start()
     for _ in range(3):
-        with sender.send("GET", server.url, dict, until=time.monotonic() + 5) as response:
+        with sender.send("GET", server.url, dict, deadline=time.monotonic() + 5) as response:
             while response.read1(1000):
                 pass
     assert len(server.peers) == 1
@@ -336,7 +336,7 @@ def test_send_keeps_the_connection_for_the_next_request(start):
 def test_send_logs_no_query_at_debug(start, caplog):
     caplog.set_level(logging.DEBUG)
     url = f"{start().url}/a?Expires=1&Signature=canary"
-    transport().send("GET", url, dict, until=time.monotonic() + 5).close()
+    transport().send("GET", url, dict, deadline=time.monotonic() + 5).close()
     said = caplog.text + "".join(str(vars(record)) for record in caplog.records)
     assert "GET /a " in said
     assert "canary" not in said
@@ -345,7 +345,7 @@ def test_send_logs_no_query_at_debug(start, caplog):
 def test_what_other_software_logs_is_left_alone(start, caplog):
     caplog.set_level(logging.DEBUG)
     url = f"{start().url}/a?Expires=1&Signature=theirs"
-    transport().send("GET", url, dict, until=time.monotonic() + 5).close()
+    transport().send("GET", url, dict, deadline=time.monotonic() + 5).close()
     requests.get(url, timeout=5)
     assert "GET /a?Expires=1&Signature=theirs " in caplog.text
 
@@ -379,7 +379,7 @@ def test_error_says_why_in_the_librarys_words_without_secrets(error, said):
         raise error
 
     with pytest.raises(TransportError) as caught:
-        transport().send("GET", "http://127.0.0.1:9", fail, until=time.monotonic() + 5)
+        transport().send("GET", "http://127.0.0.1:9", fail, deadline=time.monotonic() + 5)
     assert str(caught.value) == said
     assert caught.value.__suppress_context__
 
@@ -388,5 +388,5 @@ def test_error_of_real_failures_shows_no_url(sandbox):
     url = f"{sandbox.base_url}/media/1?Signature=canary"
     sandbox.inject("download.reset", times=None)
     with pytest.raises(TransportError) as caught:
-        transport().send("GET", url, dict, until=time.monotonic() + 5)
+        transport().send("GET", url, dict, deadline=time.monotonic() + 5)
     assert str(caught.value) == "Connection reset by peer"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_nxcloud.transfer import crc64
-from airflow_provider_nxcloud.transfer.crc64 import CHUNK_BYTES, announced_crc64, has_crc64
+from airflow_provider_nxcloud.transfer.crc64 import CHUNK_LIMIT, announced_crc64, has_crc64
 
 
 def crc64_of(content: bytes) -> int:
@@ -32,7 +32,7 @@ def test_crc64_tells_right_from_wrong(chunks, change):
     assert not has_crc64(chunks, right ^ change)
 
 
-@pytest.mark.parametrize("size", [CHUNK_BYTES - 1, CHUNK_BYTES])
+@pytest.mark.parametrize("size", [CHUNK_LIMIT - 1, CHUNK_LIMIT])
 def test_crc64_of_chunks_of_every_size_up_to_the_largest(size):
     chunks = [bytes(size), b"end"]
     assert has_crc64(chunks, crc64_of(b"".join(chunks)))
