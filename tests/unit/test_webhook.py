@@ -242,6 +242,7 @@ def test_odd_message_is_left_out_and_named_by_place_and_id(fields, problem, capl
     said = warned(callback(odd), caplog)
     assert "payload[1].messages[0] ('wamid.m1')" in said
     assert problem in said
+    assert "give media IDs as" not in said  # it comes from the webhook itself
 
 
 def test_odd_message_does_not_hold_up_its_own_callback(caplog):

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_nxcloud.exceptions import NxCloudMediaFailedError, NxCloudMediaLostError
 from airflow_provider_nxcloud.hooks.nxcloud import NxCloudHook
+from airflow_provider_nxcloud.sandbox import NxCloudSandbox
 from airflow_provider_nxcloud.sandbox.downloads import signed_url
 from airflow_provider_nxcloud.storage.staging import StagedFile
 from airflow_provider_nxcloud.transfer import download
@@ -248,6 +249,20 @@ def test_url_that_really_expired_is_asked_for_anew(sandbox, photo, fetch, target
 
     assert_stored(fetch([photo.media_id]), photo.content, target)
     assert [download.status for download in sandbox.downloads()] == [403, 200]
+
+
+def test_error_names_the_host_that_was_asked_last(sandbox, photo, fetch, no_backoff, connect):
+    connect(extra={"max_attempts": 2})
+    with NxCloudSandbox() as other:
+        sandbox.inject("download.expired", times=None)
+        sandbox.observer = lambda request: (
+            sandbox.inject("api.url", url=f"{other.base_url}/media/1", times=None)
+            if request.kind == "download"
+            else None
+        )
+        error = fetch([photo.media_id]).error
+    assert f"from {other.base_url}" in str(error)
+    assert sandbox.base_url not in str(error)
 
 
 @pytest.mark.parametrize("status", [404, 410])

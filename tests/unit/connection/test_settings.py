@@ -226,9 +226,11 @@ def test_empty_list_and_object_count_as_absent():
         ("h,\n g,", ("h", "g")),
         ('["h", ""]', ("h",)),
         (",", ()),
+        # As a host name of a URL has them.
+        ("[2001:db8::1], [FC00::*]", ("2001:db8::1", "fc00::*")),
     ],
 )
-def test_blank_lines_and_items_among_the_hosts_count_as_absent(hosts, globs):
+def test_hosts_are_read_without_blank_lines_items_and_brackets(hosts, globs):
     assert read(extra={"allowed_media_hosts": hosts}).allowed_media_hosts == globs
 
 
