@@ -244,3 +244,11 @@ def test_file_in_place_of_a_folder_is_an_error_of_that_media_file_alone(storage)
             storage.find(name)
         with pytest.raises(NxCloudMediaRefusedError, match=FOLDER):
             publish(storage, name)
+
+
+def test_file_that_cannot_be_looked_up_is_named(storage, tmp_path):
+    loop = tmp_path / "out" / "a.jpg"
+    loop.symlink_to(loop)
+    text = r"^OSError: Too many levels.* \(cannot look for 'file://.*/a\.jpg'\)$"
+    with pytest.raises(NxCloudStorageError, match=text):
+        storage.find("a.jpg")

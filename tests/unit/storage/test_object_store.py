@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -212,7 +213,7 @@ def test_cancelled_task_discards_its_upload(store, storage):
     assert store.objects == {}
 
 
-def test_upload_that_hangs_is_discarded_when_the_storage_is_left(store):
+def test_upload_under_way_is_discarded_when_the_storage_is_left(store):
     hangs, go_on = threading.Event(), threading.Event()
 
     def hang(number):
@@ -250,3 +251,10 @@ def test_only_so_many_blocks_are_sent_at_once(store, storage):
         list(pool.map(storage.publish, map(str, range(12)), files))
     assert max(most) == 4
     assert len(store.objects) == 12
+
+
+def test_missing_folder_for_staging_is_named(storage, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    text = r"^FileNotFoundError: No such file or directory.* \(cannot stage for 'plain://bucket/in/'\)$"
+    with pytest.raises(NxCloudStorageError, match=text), make_storage("plain://bucket/in", None, None):
+        pass
