@@ -134,9 +134,7 @@ class NxCloudGetMediaOperator(MediaIdsTemplate, BaseOperator):
                 report_metrics(counts, result.seconds, dag_id=self.dag_id, task_id=self.task_id)
                 if manifest:
                     manifest.write(result, stop)
-                result.raise_for_failures(
-                    ignore_media_errors=self.ignore_media_errors, manifest=self.manifest
-                )
+                result.raise_for_failures(ignore_some=self.ignore_media_errors, manifest=self.manifest)
         add_outlet_metadata(context, self.outlets, counts, self.manifest)
         NxCloudDestinationLink.persist(context, storage.console_url())
         return [each.record for each in result.media]

@@ -187,7 +187,6 @@ class _Download:
         status = response.status
         if status in (200, 206):
             return
-        place = f"from {origin(self._media.url)}{_store_says(response)}" if self._media else ""
         if status < 500 and status not in RETRYABLE_STATUSES:
             self._media = None  # the URL is used up: the next attempt asks for a new one
         if status == 416:
@@ -197,7 +196,7 @@ class _Download:
         raise kind(
             f"the download answered HTTP {status}{hint}",
             remedy=TEMPORARY,
-            place=place,
+            place=f"from {origin(self.url)}{_store_says(response)}",
             retry_after=parse_retry_after(response.headers.get("Retry-After")),
         )
 

@@ -65,12 +65,12 @@ class TransferResult:
     aborted_by: BaseException | None
     seconds: float
 
-    def raise_for_failures(self, *, ignore_media_errors: bool, manifest: str | None = None) -> None:
+    def raise_for_failures(self, *, ignore_some: bool, manifest: str | None = None) -> None:
         """Raise when this is a failure."""
         if self.aborted_by is not None:
             raise self.aborted_by
         failed = {each.item.media_id: each.error for each in self.media if each.error}
-        if not failed or (ignore_media_errors and len(failed) < len(self.media)):
+        if not failed or (ignore_some and len(failed) < len(self.media)):
             return
         lost = sum(isinstance(error, NxCloudMediaRefusedError) for error in failed.values())
         kind = NxCloudMediaLostError if lost == len(failed) else NxCloudMediaFailedError
