@@ -70,9 +70,8 @@ class _Reader:
         for where, entry in entries.items():
             with self._leaving_out(where):
                 callback = _callback(entry)
-                messages = _messages_of(callback)
                 callbacks += 1
-                yield from self._media_of(callback, messages, where)
+                yield from self._media_of(callback, _messages_of(callback), where)
         if entries and not callbacks:
             raise NxCloudInputError(self.left_out[0], remedy="give a webhook callback, or a list of them")
 

@@ -75,7 +75,7 @@ def test_no_module_is_too_long_to_read():
 
 def test_package_does_not_grow():
     """What a feature adds, something else gives up; this number is only ever lowered."""
-    assert sum(LINES.values()) <= 7_768
+    assert sum(LINES.values()) <= 7_767
 
 
 def test_listing_of_the_package_is_short():

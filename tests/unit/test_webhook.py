@@ -195,6 +195,12 @@ def warned(payload: object, caplog: pytest.LogCaptureFixture) -> str:
     return record.getMessage()
 
 
+@pytest.mark.parametrize("payload", [{}, {"hello": "world"}, [{"entry": []}]])
+def test_objects_that_are_no_callbacks_give_nothing_and_a_warning(payload, caplog):
+    assert media_from_webhook(payload) == []
+    assert "is no callback: it has neither messages nor statuses" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("payload", "problem"),
     [
